@@ -1,0 +1,237 @@
+"""What every backend takes and gives: plain frozen records, no behaviour, no numpy at import time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from vml.claim import Claim
+
+Assurance: TypeAlias = Literal["cryptographic", "economic", "hardware"]
+InputVisibility: TypeAlias = Literal["public", "hashed", "private"]
+ModelVisibility: TypeAlias = Literal["public", "private"]
+
+ZERO_32 = bytes(32)
+
+Progress: TypeAlias = Callable[[str, float], None]
+"""Called with a stage name and the fraction of it that is done, from 0.0 to 1.0."""
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """Who may see what. The output and the context are always public.
+
+    Args:
+        input: ``public`` (values in the proof), ``hashed`` (an unsalted digest: guessable, recomputable by
+            anyone who knows the input) or ``private`` (a salted digest).
+        model: ``public`` or ``private`` (weights behind a salted digest).
+    """
+
+    input: InputVisibility = "public"
+    model: ModelVisibility = "public"
+
+    def __post_init__(self) -> None:
+        if self.input not in ("public", "hashed", "private"):
+            raise ValueError(f"input visibility must be public, hashed or private, not {self.input!r}")
+        if self.model not in ("public", "private"):
+            raise ValueError(f"model visibility must be public or private, not {self.model!r}")
+
+    @classmethod
+    def from_private(cls, names: str) -> Visibility:
+        """Read the command line's ``--private input,model``.
+
+        Raises:
+            ValueError: a name is neither ``input`` nor ``model``.
+        """
+        fields = {name.strip() for name in names.split(",") if name.strip()}
+        unknown = fields - {"input", "model"}
+        if unknown:
+            raise ValueError(f"cannot make {sorted(unknown)} private; choose from input, model")
+        return cls(
+            input="private" if "input" in fields else "public",
+            model="private" if "model" in fields else "public",
+        )
+
+    def __str__(self) -> str:
+        return f"input={self.input},model={self.model}"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do at all, whatever the model."""
+
+    assurance: Assurance
+    semantics: str
+    trusts: tuple[str, ...]
+    inputs: tuple[InputVisibility, ...] = ("public",)
+    models: tuple[ModelVisibility, ...] = ("public",)
+    needs_setup: bool = False
+    on_chain: bool = False
+    batch: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What proving one model would cost here, predicted before any work.
+
+    Args:
+        fits: whether the proof can be made on this machine.
+        prove_s: seconds for one proof; None where it cannot be said.
+        setup_s: seconds for the set-up, once per model; 0 where there is none.
+        memory_bytes: peak resident memory of the heavier of set-up and proof.
+        proof_bytes: size of the proof envelope.
+        reasons: why it does not fit, or remarks; never empty when ``fits`` is false.
+    """
+
+    fits: bool
+    prove_s: float | None = None
+    setup_s: float | None = None
+    memory_bytes: int | None = None
+    proof_bytes: int | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SetupOptions:
+    """How keys are made. A backend ignores nothing: an option it cannot honour raises ``ValueError``.
+
+    Args:
+        visibility: what the proofs will hide.
+        calibration: sample inputs by input name, float arrays of shape ``[n, *input shape without batch]``;
+            None takes the sample stored in the compiled folder.
+        max_error: largest absolute error against onnxruntime that a tuned circuit may show on calibration.
+        tune: search run arguments; False takes the backend's own default calibration.
+        srs: file of the structured reference string; None takes an imported one, else the unsafe test one.
+        cache_dir: where keys are kept; None takes ``VML_CACHE_DIR`` or the user's cache folder.
+        memory_limit_bytes: refuse, or stop, work above this; None takes most of what is free.
+        time_limit_s: stop a worker after this many seconds.
+        check: make the set-up again from scratch and compare it with what is recorded.
+        progress: called while the work goes on.
+    """
+
+    visibility: Visibility = Visibility()
+    calibration: Mapping[str, Any] | None = None
+    max_error: float | None = None
+    tune: bool = True
+    srs: Path | None = None
+    cache_dir: Path | None = None
+    memory_limit_bytes: int | None = None
+    time_limit_s: float | None = None
+    check: bool = False
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of one model under one backend.
+
+    Args:
+        backend: name in the table of backends.
+        scheme: scheme name that proofs made with these keys carry.
+        model: 32-byte model identity that claims made with these keys carry.
+        verifying_key: what a verifier needs; its digest is inside ``model``.
+        directory: folder that holds the proving key; None where there is none.
+        setup_id: 32-byte id of the set-up; None where there is none.
+        unsafe_setup: the maker of the set-up could forge proofs.
+    """
+
+    backend: str
+    scheme: str
+    model: bytes
+    verifying_key: bytes
+    directory: Path | None = None
+    setup_id: bytes | None = None
+    unsafe_setup: bool = False
+
+
+@dataclass(frozen=True)
+class ClaimExpectation:
+    """What the verifier already knows, and the proof must agree with.
+
+    Args:
+        model: accepted 32-byte model identities; empty accepts none.
+        input: 32-byte input commitment, or None where any input will do.
+        output: 32-byte output commitment, or None where any output will do.
+        context: 32 bytes; zero expects a proof that is replayable on purpose.
+        public_input: float arrays by input name; the backend recomputes the commitment under its semantics.
+        public_output: float or integer arrays by output name, likewise.
+        salt: 32 bytes that open a hidden input, needed with ``public_input`` when the input is private.
+    """
+
+    model: frozenset[bytes]
+    input: bytes | None = None
+    output: bytes | None = None
+    context: bytes = ZERO_32
+    public_input: Mapping[str, Any] | None = None
+    public_output: Mapping[str, Any] | None = None
+    salt: bytes | None = None
+
+    def __post_init__(self) -> None:
+        words = [
+            *self.model,
+            self.context,
+            *(w for w in (self.input, self.output, self.salt) if w is not None),
+        ]
+        if any(not isinstance(word, bytes) or len(word) != 32 for word in words):
+            raise ValueError("identities, commitments, context and salt are 32 bytes each")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The world outside, handed in at the edge: nothing below reads clock, network or configuration.
+
+    Args:
+        now: unix time in seconds; None where the backend needs no clock.
+        rpc: URL of a chain node.
+        model: the compiled model, where the verifier holds it.
+        pins: further material a backend trusts, by name (for example verifying keys from a registry).
+        time_limit_s: most seconds a verification may take.
+        memory_limit_bytes: most memory a verification may take.
+    """
+
+    now: int | None = None
+    rpc: str | None = None
+    model: Any = None
+    pins: Mapping[str, Any] = field(default_factory=dict)
+    time_limit_s: float = 120.0
+    memory_limit_bytes: int = 4 << 30
+
+
+@dataclass(frozen=True)
+class VerifiedClaim:
+    """The verdict: what was proved, how strongly, and what it rests on.
+
+    Args:
+        claims: the claims that were verified, in the envelope's order.
+        backend: name in the table of backends.
+        scheme: scheme name of the proof.
+        assurance: ``cryptographic``, ``economic`` or ``hardware``.
+        semantics: name of the arithmetic the outputs follow.
+        security_bits: conservative estimate.
+        hidden: what the proof does not reveal, each with how it is hidden.
+        trusted: what had to be trusted, in plain words.
+        setup_id: 32-byte id of the set-up, or None.
+        vk_digest: 32-byte digest of the verifying key, or None.
+        engine: software that checked the proof, with its version.
+        simulated: evidence came from a simulator.
+        unsafe_setup: somebody known could forge proofs under this set-up, or nobody vouches for it.
+        final: no dispute can change the result any more.
+    """
+
+    claims: tuple[Claim, ...]
+    backend: str
+    scheme: str
+    assurance: Assurance
+    semantics: str
+    security_bits: int
+    hidden: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+    setup_id: bytes | None = None
+    vk_digest: bytes | None = None
+    engine: str = ""
+    simulated: bool = False
+    unsafe_setup: bool = False
+    final: bool = True
