@@ -434,6 +434,8 @@ def _require_digest(name: str, value: bytes) -> None:
 
 def _bulk_pays(size: int) -> bool:
     """Whether the numba kernels should hash this many bytes: they are loaded already, or worth loading."""
+    if sys.byteorder != "little":
+        return False
     if "vml.kernels_keccak" in sys.modules:
         return size >= 16 * LEAF_BYTES
     return size >= BULK_BYTES and importlib.util.find_spec("numba") is not None
@@ -453,8 +455,8 @@ def _leaf_digests(array: IntegerArray) -> bytes:
 
         if kernels_keccak.takes(array):
             return kernels_keccak.leaf_digests(array)
-        native = array.dtype.newbyteorder("=")
-        return b"".join(kernels_keccak.leaf_digests(chunk.astype(native)) for chunk in _chunks(array))
+        little = array.dtype.newbyteorder("<")
+        return b"".join(kernels_keccak.leaf_digests(chunk.astype(little)) for chunk in _chunks(array))
     digests = []
     for chunk in _chunks(array):
         data = tensor_bytes(chunk)
