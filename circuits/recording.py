@@ -1,4 +1,4 @@
-"""What every `build.py` shares: the data sets, the ONNX building blocks and how a circuit folder is written."""
+"""What every `build.py` shares: the data sets, the ONNX graph of an MLP and how a folder is written."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ BATCH = 32
 def fit(
     module: nn.Module, inputs: Array, labels: Array, *, epochs: int, learning_rate: float, weight_decay: float
 ) -> nn.Module:
-    """Train with AdamW and a one-cycle schedule on one thread; the caller seeds torch before building `module`.
+    """Train with AdamW and a one-cycle schedule on one thread; the caller seeds torch beforehand.
 
     Args:
         module: takes float32 batches, returns logits.

@@ -22,9 +22,9 @@ def main(folder: Path) -> None:
     classifier = MLPClassifier((16, 8), alpha=1.0, max_iter=1000, random_state=0)
     classifier.fit(scaler.transform(data.train_x), data.train_y)
     layers = list(zip(classifier.coefs_, classifier.intercepts_, strict=True))
-    # scikit-learn ends a two-class network in one score s; the logits (0, s) are the same classifier.
+    # scikit-learn ends a two-class network in one score s; the logits (-s/2, s/2) are the same classifier.
     weight, bias = layers[-1]
-    layers[-1] = (np.hstack([np.zeros_like(weight), weight]), np.concatenate([np.zeros_like(bias), bias]))
+    layers[-1] = (np.hstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2)
     model = mlp_onnx(
         "breast-cancer-mlp",
         "features",

@@ -54,9 +54,9 @@ def main(folder: Path) -> None:
         tools=["torch", "scikit-learn", "numpy", "onnx", "onnxruntime"],
         about={
             "title": "Handwritten digits: LeNet-5",
-            "data": "Optical recognition of handwritten digits, as shipped by scikit-learn, enlarged bilinearly to 28 x 28",
+            "data": "Optical recognition of handwritten digits, as shipped by scikit-learn",
             "classes": [str(digit) for digit in range(10)],
-            "preprocessing": "enlarging, and grey levels divided by 255, outside the graph: the input runs from 0 to 1",
+            "preprocessing": "bilinear enlarging to 28 x 28 grey levels k/255, outside the graph",
             "decision": "arg max of the logits, outside the graph",
         },
     )

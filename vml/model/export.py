@@ -1,9 +1,10 @@
 """From a PyTorch module to an ONNX file that answers as the module does.
 
-`vml export SCRIPT.py:FACTORY -o MODEL.onnx` calls FACTORY without arguments; it returns `(module, example_inputs)` or
-`(module, example_inputs, options)`. `example_inputs` is a tensor, a tuple of tensors, or a dict of tensors by input
-name; `options` may hold `input_names`, `output_names` and `opset`. The traced graph is compared with the module on the
-example and on variations of it, because tracing freezes Python control flow that depends on values.
+`vml export SCRIPT.py:FACTORY -o MODEL.onnx` calls FACTORY without arguments. FACTORY returns `(module,
+example_inputs)` or `(module, example_inputs, options)`: `example_inputs` is a tensor, a tuple of tensors,
+or a dict of tensors by input name in the order `forward` takes them; `options` may hold `input_names`,
+`output_names` and `opset`. The traced graph is compared with the module on the example and on variations
+of it, because tracing freezes Python control flow that depends on values.
 """
 
 from __future__ import annotations
@@ -76,11 +77,12 @@ def export_factory(script: str, factory: str, output: Path) -> ExportedModel:
         make = getattr(loaded, factory, None)
         if not callable(make):
             raise ValueError(f"{script} has no callable {factory!r}")
-        made = make()
+        try:
+            made = make()
+        except Exception as error:
+            raise ValueError(f"{script}:{factory} failed: {type(error).__name__}: {error}") from error
         if not isinstance(made, tuple) or len(made) not in (2, 3):
-            raise ValueError(
-                f"{script}:{factory} must return (module, example_inputs) or (module, example_inputs, options)"
-            )
+            raise ValueError(f"{script}:{factory} must return (module, example_inputs[, options])")
         options = made[2] if len(made) == 3 else {}
         if not isinstance(options, Mapping) or set(options) - OPTIONS:
             raise ValueError(f"{script}:{factory}: options may only hold {sorted(OPTIONS)}, got {options!r}")
@@ -101,7 +103,7 @@ def export_module(
 
     Args:
         module: a `torch.nn.Module`; its mode is restored afterwards.
-        example_inputs: a tensor, a tuple of tensors, or a dict of tensors by input name; shapes are fixed to theirs.
+        example_inputs: a tensor, a tuple of tensors, or a dict of tensors by input name; they fix the shapes.
         input_names: one name an input; `input`, or `input_0`, `input_1` and so on by default.
         output_names: one name an output; `output`, or `output_0` and so on by default.
         opset: ONNX operator set.
@@ -172,9 +174,8 @@ def _loaded(script: Path) -> Iterator[ModuleType]:
 
 
 def _names(given: Sequence[str] | None, count: int, stem: str) -> list[str]:
-    names = (
-        list(given) if given is not None else [stem] if count == 1 else [f"{stem}_{i}" for i in range(count)]
-    )
+    default = [stem] if count == 1 else [f"{stem}_{index}" for index in range(count)]
+    names = default if given is None else list(given)
     if len(names) != count or len(set(names)) != count:
         raise ValueError(f"{count} distinct {stem} names are needed, got {names}")
     return names
@@ -188,9 +189,7 @@ def _inputs(torch: Any, example: Any, input_names: Sequence[str] | None) -> tupl
     else:
         tensors = tuple(example) if isinstance(example, (tuple, list)) else (example,)
     if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
-        raise ValueError(
-            "example_inputs must be a tensor, a tuple of tensors or a dict of tensors by input name"
-        )
+        raise ValueError("example_inputs must be a tensor, a tuple of tensors or a dict of tensors by name")
     return tensors, _names(input_names, len(tensors), "input")
 
 
@@ -222,10 +221,8 @@ def _trace(
                 output_names=results,
             )
         except Exception as error:
-            first = str(error).strip().splitlines()[0]
-            raise UnsupportedModel(
-                f"torch cannot export this module: {type(error).__name__}: {first}"
-            ) from error
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UnsupportedModel(f"torch cannot export this module: {reason}") from error
     notes = tuple(
         str(warning.message).splitlines()[0]
         for warning in caught
