@@ -79,7 +79,12 @@ def upscale(images: Array, side: int) -> Array:
 
 
 def mlp_onnx(
-    name: str, input_name: str, before: Sequence[tuple[str, Array]], layers: Sequence[tuple[Array, Array]]
+    name: str,
+    input_name: str,
+    before: Sequence[tuple[str, Array]],
+    layers: Sequence[tuple[Array, Array]],
+    *,
+    decide: bool = False,
 ) -> onnx.ModelProto:
     """An ONNX graph: elementwise steps on the raw input, then Gemm layers with Relu between them.
 
@@ -88,6 +93,7 @@ def mlp_onnx(
         input_name: name of the one input, shape (1, features), float32.
         before: (operator, constant) pairs applied in turn, e.g. ("Sub", mean).
         layers: (weights of shape (in, out), bias of shape (out,)) a layer.
+        decide: add a second output `label`, int64 of shape (1,): the arg max of the logits.
 
     Returns:
         A checked model with output `logits`, shape (1, classes).
@@ -119,11 +125,15 @@ def mlp_onnx(
             nodes.append(helper.make_node("Relu", [current], [f"relu{index + 1}"], name=f"relu{index + 1}"))
             current = f"relu{index + 1}"
     features, classes = layers[0][0].shape[0], layers[-1][0].shape[1]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, classes])]
+    if decide:
+        nodes.append(helper.make_node("ArgMax", ["logits"], ["label"], name="decision", axis=1, keepdims=0))
+        outputs.append(helper.make_tensor_value_info("label", TensorProto.INT64, [1]))
     graph = helper.make_graph(
         nodes,
         name,
         [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, [1, features])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, classes])],
+        outputs,
         constants,
     )
     model = helper.make_model(

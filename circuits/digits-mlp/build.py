@@ -1,4 +1,4 @@
-"""Build digits-mlp: 64 raw pixels -> division by 16 -> 32 -> 10 logits.
+"""Build digits-mlp: 64 raw pixels -> division by 16 -> 32 -> 10 logits, and their arg max.
 
 Run `python circuits/digits-mlp/build.py [FOLDER]`; scikit-learn trains, no torch is needed.
 """
@@ -24,6 +24,7 @@ def main(folder: Path) -> None:
         "pixels",
         [("Mul", np.array([1 / 16]))],
         list(zip(classifier.coefs_, classifier.intercepts_, strict=True)),
+        decide=True,
     )
     record(
         folder,
@@ -35,7 +36,7 @@ def main(folder: Path) -> None:
             "data": "Optical recognition of handwritten digits, as shipped by scikit-learn",
             "classes": [str(digit) for digit in range(10)],
             "preprocessing": "none outside the graph: the input holds the 64 pixels, 0 to 16 each",
-            "decision": "arg max of the logits, outside the graph",
+            "decision": "inside the graph: output `label` is the arg max of the logits",
         },
     )
 
