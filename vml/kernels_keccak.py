@@ -5,8 +5,8 @@ two together.
 
 `WIDTH` states are permuted at once, stored lane by lane (lane i of message j at ``state[i * WIDTH + j]``), so
 that the inner loop over j is plain elementwise work on uint64, which LLVM turns into vector instructions. A
-leaf is 0x00 || 1024 bytes, a node 0x01 || 64 bytes: both start one byte off the lanes, so lane k of the message
-is (word k << 8) | (word k-1 >> 56); the swap to big-endian and the padding happen in the same pass.
+leaf is 0x00 || 1024 bytes, a node 0x01 || 64 bytes: both start one byte off the lanes, so lane k of the
+message is (word k << 8) | (word k-1 >> 56). The swap to big-endian and the padding happen in the same pass.
 
 In kernels every literal is a typed constant: numba would promote uint64 mixed with a bare literal to a signed
 or floating type without a word. Words are read as they lie in memory, so this is for little-endian machines

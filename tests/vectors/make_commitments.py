@@ -1,0 +1,268 @@
+"""Makes ``claims.json`` and ``commitments.json``: a second implementation of ``docs/commitments.md``.
+
+Nothing of vml is imported. Trees are built by plain recursion over explicitly padded leaves, EIP-712 digests
+from the type strings, so that a mistake would have to be made twice, in different words.
+
+Run: ``python tests/vectors/make_commitments.py``
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from Crypto.Hash import keccak
+
+HERE = Path(__file__).parent
+GENERATOR = "tests/vectors/make_commitments.py"
+ORIGIN = (
+    "Computed by the generator from the formulas of docs/commitments.md and EIP-712, without importing vml."
+)
+
+ITEM_BYTES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8}
+DTYPE_CODES = {"int8": 1, "int16": 2, "int32": 3, "int64": 4}
+
+CLAIM_TYPE = "Claim(bytes32 model,bytes32 input,bytes32 output,bytes32 context)"
+CONTEXT_TYPE = (
+    "Context(address requester,uint256 chainId,address contract,"
+    "bytes32 requestId,address payee,uint64 expiry)"
+)
+
+
+def keccak256(data: bytes) -> bytes:
+    return keccak.new(digest_bits=256, data=data).digest()
+
+
+def text(label: str) -> bytes:
+    """32 bytes that look like a digest and name where they come from."""
+    return keccak256(label.encode())
+
+
+def hexed(data: bytes) -> str:
+    return "0x" + data.hex()
+
+
+# ---- claims
+
+
+def claim_digest(fields: list[bytes]) -> bytes:
+    domain = keccak256(
+        keccak256(b"EIP712Domain(string name,string version)") + keccak256(b"vml") + keccak256(b"1")
+    )
+    return keccak256(b"\x19\x01" + domain + keccak256(keccak256(CLAIM_TYPE.encode()) + b"".join(fields)))
+
+
+def claim_vector(name: str, fields: list[bytes]) -> dict[str, Any]:
+    names = ("model", "input", "output", "context")
+    return {
+        "name": name,
+        "claim": {key: hexed(value) for key, value in zip(names, fields, strict=True)},
+        "digest": hexed(claim_digest(fields)),
+    }
+
+
+def context_vector(
+    name: str, requester: int, chain: int, contract: int, request: bytes, payee: int, expiry: int
+):
+    words = [requester, chain, contract, int.from_bytes(request, "big"), payee, expiry]
+    encoded = b"".join(word.to_bytes(32, "big") for word in words)
+    return {
+        "name": name,
+        "context": {
+            "requester": f"0x{requester:040x}",
+            "chainId": str(chain),
+            "contract": f"0x{contract:040x}",
+            "requestId": hexed(request),
+            "payee": f"0x{payee:040x}",
+            "expiry": str(expiry),
+        },
+        "commitment": hexed(keccak256(keccak256(CONTEXT_TYPE.encode()) + encoded)),
+    }
+
+
+def build_claims() -> dict[str, Any]:
+    words = [text("model"), text("input"), text("output"), text("context")]
+    claims = [
+        claim_vector("all zero", [bytes(32)] * 4),
+        claim_vector("all ones", [b"\xff" * 32] * 4),
+        claim_vector("replayable", [*words[:3], bytes(32)]),
+        claim_vector("bound to a context", words),
+        claim_vector("input and output swapped", [words[0], words[2], words[1], words[3]]),
+    ]
+    address = int.from_bytes(text("address")[:20], "big")
+    contexts = [
+        context_vector("all zero", 0, 0, 0, bytes(32), 0, 0),
+        context_vector("all ones", 2**160 - 1, 2**256 - 1, 2**160 - 1, b"\xff" * 32, 2**160 - 1, 2**64 - 1),
+        context_vector("mainnet", address, 1, address ^ 1, text("request"), address ^ 2, 1_800_000_000),
+        context_vector(
+            "requester and payee swapped",
+            address ^ 2,
+            1,
+            address ^ 1,
+            text("request"),
+            address,
+            1_800_000_000,
+        ),
+    ]
+    return {"origin": ORIGIN, "generator": GENERATOR, "claims": claims, "contexts": contexts}
+
+
+# ---- commitments
+
+
+def root_of(leaves: list[bytes]) -> bytes:
+    """The root of exactly 2**k leaves."""
+    if len(leaves) == 1:
+        return leaves[0]
+    half = len(leaves) // 2
+    return keccak256(b"\x01" + root_of(leaves[:half]) + root_of(leaves[half:]))
+
+
+def padded(leaves: list[bytes], empty: bytes) -> list[bytes]:
+    size = 1
+    while size < len(leaves):
+        size *= 2
+    return leaves + [empty] * (size - len(leaves))
+
+
+def path_of(leaves: list[bytes], index: int) -> list[bytes]:
+    """Siblings of one of 2**k leaves, the leaf's first."""
+    if len(leaves) == 1:
+        return []
+    half = len(leaves) // 2
+    near, far = (leaves[:half], leaves[half:]) if index < half else (leaves[half:], leaves[:half])
+    return [*path_of(near, index % half), root_of(far)]
+
+
+def tensor_leaves(data: bytes) -> list[bytes]:
+    leaves = [
+        keccak256(b"\x00" + data[at : at + 1024].ljust(1024, b"\0")) for at in range(0, len(data), 1024)
+    ]
+    return padded(leaves, keccak256(b"\x00" + bytes(1024)))
+
+
+def tensor_values(label: str, dtype: str, count: int) -> list[int]:
+    """Values over the whole range, the extremes first."""
+    bits = 8 * ITEM_BYTES[dtype]
+    low, high = -(1 << bits - 1), (1 << bits - 1) - 1
+    stream = b"".join(text(f"{label}/{block}") for block in range(count * ITEM_BYTES[dtype] // 32 + 1))
+    size = ITEM_BYTES[dtype]
+    drawn = [int.from_bytes(stream[i * size : (i + 1) * size], "big", signed=True) for i in range(count)]
+    return [low, high, -1, 0, 1, *drawn][:count]
+
+
+def tensor_vector(name: str, dtype: str, shape: list[int]) -> dict[str, Any]:
+    count = 1
+    for dim in shape:
+        count *= dim
+    data = b"".join(
+        value.to_bytes(ITEM_BYTES[dtype], "big", signed=True) for value in tensor_values(name, dtype, count)
+    )
+    root = root_of(tensor_leaves(data))
+    dims = b"".join(dim.to_bytes(8, "big") for dim in shape)
+    return {
+        "name": name,
+        "dtype": dtype,
+        "shape": shape,
+        "bytes": hexed(data),
+        "merkle_root": hexed(root),
+        "root": hexed(keccak256(b"\x02" + bytes([DTYPE_CODES[dtype], len(shape)]) + dims + root)),
+    }
+
+
+def tensors_vector(roots: list[bytes]) -> dict[str, Any]:
+    return {
+        "roots": [hexed(root) for root in roots],
+        "root": hexed(keccak256(b"\x03" + len(roots).to_bytes(4, "big") + b"".join(roots))),
+    }
+
+
+def graph_vector(name: str, descriptors: list[bytes]) -> dict[str, Any]:
+    root = root_of(padded([keccak256(b"\x04" + item) for item in descriptors], keccak256(b"\x04")))
+    return {
+        "name": name,
+        "descriptors": [hexed(item) for item in descriptors],
+        "merkle_root": hexed(root),
+        "root": hexed(keccak256(b"\x05" + len(descriptors).to_bytes(4, "big") + root)),
+    }
+
+
+def opening_vector(leaf_count: int, index: int) -> dict[str, Any]:
+    leaves = padded([text(f"leaf/{i}") for i in range(leaf_count)], keccak256(b"\x00" + bytes(1024)))
+    return {
+        "leaf_count": leaf_count,
+        "index": index,
+        "leaf": hexed(leaves[index]),
+        "path": [hexed(sibling) for sibling in path_of(leaves, index)],
+        "root": hexed(root_of(leaves)),
+    }
+
+
+def model_vector(
+    name: str, semantics: bytes, graph: bytes, input_spec: bytes, output_spec: bytes
+) -> dict[str, Any]:
+    preimage = b"\x06" + semantics + graph + keccak256(input_spec) + keccak256(output_spec)
+    return {
+        "name": name,
+        "semantics": hexed(semantics),
+        "graph": hexed(graph),
+        "input_spec": hexed(input_spec),
+        "output_spec": hexed(output_spec),
+        "model": hexed(keccak256(preimage)),
+    }
+
+
+def build_commitments() -> dict[str, Any]:
+    tensors = [
+        tensor_vector("scalar", "int64", []),
+        tensor_vector("one int8", "int8", [1]),
+        tensor_vector("one int8 as a matrix", "int8", [1, 1]),
+        tensor_vector("one short leaf", "int16", [2, 3]),
+        tensor_vector("exactly one leaf", "int32", [16, 16]),
+        tensor_vector("one byte more than a leaf", "int8", [1025]),
+        tensor_vector("two leaves", "int16", [1, 4, 16, 16]),
+        tensor_vector("three leaves", "int64", [3, 128]),
+        tensor_vector("five leaves, the last short", "int16", [7, 11, 29]),
+    ]
+    graphs = [
+        graph_vector("one descriptor", [b"\x00"]),
+        graph_vector("two descriptors", [b"\x01first", b"\x02second"]),
+        graph_vector("two descriptors in the other order", [b"\x02second", b"\x01first"]),
+        graph_vector("three descriptors", [text("a"), text("b") * 3, text("c")[:5]]),
+        graph_vector("five descriptors, one long", [b"\x07" * (i + 1) * 171 for i in range(5)]),
+    ]
+    roots = [bytes.fromhex(tensor["root"][2:]) for tensor in tensors]
+    graph = bytes.fromhex(graphs[-1]["root"][2:])
+    return {
+        "origin": ORIGIN,
+        "generator": GENERATOR,
+        "empty": hexed(keccak256(b"\x00" + bytes(1024))),
+        "empty_descriptor": hexed(keccak256(b"\x04")),
+        "tensors": tensors,
+        "tensor_lists": [tensors_vector(roots[:n]) for n in (1, 2, len(roots))],
+        "graphs": graphs,
+        "openings": [
+            opening_vector(n, i) for n, i in ((1, 0), (2, 1), (3, 2), (3, 3), (5, 4), (8, 5), (9, 8))
+        ],
+        "models": [
+            model_vector("empty specifications", bytes(32), graph, b"", b""),
+            model_vector(
+                "a model", text("semantics"), graph, b"input specification", b"output specification"
+            ),
+        ],
+        "hidden": [
+            {"salt": hexed(salt), "root": hexed(root), "field": hexed(keccak256(b"\x10" + salt + root))}
+            for salt, root in ((bytes(32), roots[0]), (text("salt"), roots[1]))
+        ],
+    }
+
+
+def build() -> dict[str, dict[str, Any]]:
+    """File name to content, for `tests/test_vectors.py`."""
+    return {"claims.json": build_claims(), "commitments.json": build_commitments()}
+
+
+if __name__ == "__main__":
+    for file_name, content in build().items():
+        (HERE / file_name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
