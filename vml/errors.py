@@ -1,0 +1,140 @@
+"""Every error vml raises on purpose.
+
+::
+
+    VmlError
+    ├─ UnsupportedModel ── UnsupportedOperator(problems: node, op, opset, hint)
+    ├─ BackendUnavailable        names the extra to install
+    ├─ ProvingError ── OutOfRange(node, index, value, bound)
+    ├─ ChainError                with the decoded custom error
+    └─ VerificationError
+       ├─ MalformedProof
+       ├─ ClaimMismatch(field, expected, got)
+       ├─ ProofRejected(step, expected, got)
+       ├─ EvidenceRejected(reason)
+       ├─ NotFinal(until)
+       └─ PolicyRejected(rule)
+
+A caller's mistake is ``ValueError`` or ``TypeError``. Hostile bytes raise only ``VerificationError``.
+Every class carries the process exit code the command line answers with (``docs/cli.md``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class VmlError(Exception):
+    """Base of everything vml raises on purpose."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UnsupportedModel(VmlError):
+    """The model cannot be compiled, and the message says why and what to do."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class OperatorProblem:
+    """One node that cannot be lowered: where it is, what it is, and what could be done."""
+
+    node: str
+    op: str
+    opset: int
+    hint: str
+
+    def __str__(self) -> str:
+        return f"node {self.node!r}: operator {self.op} (opset {self.opset}): {self.hint}"
+
+
+class UnsupportedOperator(UnsupportedModel):
+    """One or several nodes have no lowering; all of them are listed at once."""
+
+    def __init__(self, problems: Sequence[OperatorProblem]) -> None:
+        self.problems = tuple(problems)
+        noun = "node is" if len(self.problems) == 1 else "nodes are"
+        lines = "\n  ".join(str(problem) for problem in self.problems)
+        super().__init__(f"{len(self.problems)} {noun} not supported:\n  {lines}")
+
+
+class BackendUnavailable(VmlError):
+    """A backend's software is not installed or cannot run here."""
+
+    exit_code = 4
+
+
+class ProvingError(VmlError):
+    """Running or proving failed."""
+
+    exit_code = 5
+
+
+class OutOfRange(ProvingError):
+    """A value lies outside the range the model declares for it."""
+
+    def __init__(self, node: str, index: tuple[int, ...] | int, value: object, bound: object, hint: str = "") -> None:
+        self.node, self.index, self.value, self.bound = node, index, value, bound
+        super().__init__(f"{node}[{index}] = {value} is outside {bound}" + (f"; {hint}" if hint else ""))
+
+
+class ChainError(VmlError):
+    """A chain call failed; carries the decoded custom error where there is one."""
+
+    exit_code = 6
+
+
+class VerificationError(VmlError):
+    """The proof does not verify. The only family hostile bytes can raise."""
+
+    exit_code = 1
+
+
+class MalformedProof(VerificationError):
+    """The bytes are not a canonical vml proof."""
+
+
+class ClaimMismatch(VerificationError):
+    """A field of the claim is not what was expected."""
+
+    def __init__(self, field: str, expected: object, got: object) -> None:
+        self.field, self.expected, self.got = field, expected, got
+        super().__init__(f"claim field {field!r}: expected {expected}, got {got}")
+
+
+class ProofRejected(VerificationError):
+    """A numbered verification step failed."""
+
+    def __init__(self, step: str, expected: object = None, got: object = None) -> None:
+        self.step, self.expected, self.got = step, expected, got
+        detail = "" if expected is None and got is None else f": expected {expected}, got {got}"
+        super().__init__(f"step {step}{detail}")
+
+
+class EvidenceRejected(VerificationError):
+    """Attestation evidence is not genuine or not acceptable."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class NotFinal(VerificationError):
+    """The claim may still be disputed."""
+
+    exit_code = 7
+
+    def __init__(self, until: int) -> None:
+        self.until = until
+        super().__init__(f"not final before unix time {until}")
+
+
+class PolicyRejected(VerificationError):
+    """The proof may be sound, but the policy does not accept it."""
+
+    def __init__(self, rule: str, detail: str = "") -> None:
+        self.rule = rule
+        super().__init__(f"policy rule {rule!r}" + (f": {detail}" if detail else ""))

@@ -1,0 +1,63 @@
+"""``affine``: y = alpha * a + beta * b + gamma elementwise (b absent: beta = 0); ``multiply``: y = a * b elementwise.
+
+Broadcasting is a view with stride 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vml.model.codec import Attributes, View
+from vml.model.primitives.base import Primitive, check_operands
+from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets
+
+FIELDS = (("a", "view"), ("b", "view"), ("alpha", "i64"), ("beta", "i64"), ("gamma", "i64"))
+MULTIPLY_FIELDS = (("a", "view"), ("b", "view"))
+
+# SHAPE
+
+
+def _interval(factor: int, header: Header) -> tuple[int, int]:
+    ends = (factor * header.lo, factor * header.hi)
+    return min(ends), max(ends)
+
+
+def affine_shape(attributes: Attributes, out: tuple[int, ...], operands: Sequence[Operand]) -> Header:
+    check_operands(attributes, out, operands, ("a", "b")[: len(operands)])
+    lo, hi = _interval(attributes["alpha"], operands[0].header)
+    size = abs(attributes["alpha"]) * operands[0].header.bound + abs(attributes["gamma"])
+    if len(operands) == 2:
+        b_lo, b_hi = _interval(attributes["beta"], operands[1].header)
+        lo, hi, size = lo + b_lo, hi + b_hi, size + abs(attributes["beta"]) * operands[1].header.bound
+    elif attributes["beta"] or attributes["b"] != View(0, ()):
+        raise ValueError("beta without a second operand")
+    if size >= VALUE_LIMIT:
+        raise ValueError(f"|alpha a| + |beta b| + |gamma| may reach {size}, the limit is 2^62")
+    return header_for(out, lo + attributes["gamma"], hi + attributes["gamma"])
+
+
+def multiply_shape(attributes: Attributes, out: tuple[int, ...], operands: Sequence[Operand]) -> Header:
+    check_operands(attributes, out, operands, ("a", "b"))
+    a, b = (operand.header for operand in operands)
+    corners = [x * y for x in (a.lo, a.hi) for y in (b.lo, b.hi)]
+    return header_for(out, min(corners), max(corners))
+
+
+# EXACT
+
+
+def affine_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]) -> list[int]:
+    alpha, beta, gamma = attributes["alpha"], attributes["beta"], attributes["gamma"]
+    first = [alpha * inputs[0][i] + gamma for i in offsets(attributes["a"], out.shape)]
+    if len(inputs) == 1:
+        return first
+    return [y + beta * inputs[1][i] for y, i in zip(first, offsets(attributes["b"], out.shape), strict=True)]
+
+
+def multiply_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]) -> list[int]:
+    places = zip(offsets(attributes["a"], out.shape), offsets(attributes["b"], out.shape), strict=True)
+    return [inputs[0][i] * inputs[1][j] for i, j in places]
+
+
+AFFINE = Primitive(19, "affine", (1, 2), FIELDS, affine_shape, affine_exact)
+MULTIPLY = Primitive(20, "multiply", (2, 2), MULTIPLY_FIELDS, multiply_shape, multiply_exact)
