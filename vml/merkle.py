@@ -153,7 +153,7 @@ def _parents(packed: bytes, empty: bytes) -> bytes:
     if len(packed) // HASH_BYTES % 2:
         packed += empty
     pair = 2 * HASH_BYTES
-    if len(packed) >= BULK_BYTES // LEAF_BYTES * HASH_BYTES and _bulk_pays(BULK_BYTES):
+    if _bulk_pays(len(packed) // HASH_BYTES * LEAF_BYTES):
         from vml import kernels_keccak
 
         return kernels_keccak.node_digests(packed)
