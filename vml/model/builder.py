@@ -271,8 +271,8 @@ class Builder:
         )
         return Value(ref, shape, contiguous(shape), x.scale, x.kind, x.limit)
 
-    def finish(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Graph:
-        """The graph with unused nodes dropped (inputs always stay)."""
+    def finish(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> tuple[Graph, dict[int, int]]:
+        """The graph with unused nodes dropped (inputs always stay), and where each kept node went."""
         used = {spec.node for spec in (*inputs, *outputs)}
         for index in range(len(self.nodes) - 1, -1, -1):
             if index in used:
@@ -280,10 +280,11 @@ class Builder:
         kept = sorted(used)
         new = {old: k for k, old in enumerate(kept)}
         nodes = tuple(replace(self.nodes[i], inputs=tuple(new[r] for r in self.nodes[i].inputs)) for i in kept)
-        return Graph(
+        graph = Graph(
             nodes,
             {new[i]: values for i, values in self.constants.items() if i in used},
             tuple(replace(spec, node=new[spec.node]) for spec in inputs),
             tuple(replace(spec, node=new[spec.node]) for spec in outputs),
             tuple(self.names[i] for i in kept),
         )
+        return graph, new

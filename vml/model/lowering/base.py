@@ -26,7 +26,7 @@ class OnnxNode:
         attributes: ONNX attributes as Python values (strings decoded, tensors as numpy arrays).
         outputs: number of outputs asked for (trailing or empty ones excluded).
         limits: calibrated (lo, hi) of each output in units; None for outputs that are not floats.
-        shapes: static shape of each output.
+        shapes: static shape of each output, where shape inference knows it.
     """
 
     name: str
@@ -35,7 +35,7 @@ class OnnxNode:
     attributes: Mapping[str, Any]
     outputs: int
     limits: Sequence[tuple[float, float] | None]
-    shapes: Sequence[tuple[int, ...]]
+    shapes: Sequence[tuple[int, ...] | None]
 
 
 Lowering = Callable[[Numbers, OnnxNode, Sequence[Tensor | None]], list[Tensor]]
