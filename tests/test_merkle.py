@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from vml import merkle
+from vml.claim import ZERO_CONTEXT, Claim
 from vml.errors import ProofRejected
 from vml.keccak import keccak256
 
@@ -207,6 +209,15 @@ def test_a_graph_is_bound_by_order_and_length(descriptors: list[bytes]) -> None:
     assert merkle.graph_root([*descriptors, b"\0"]) != root
     if descriptors != descriptors[::-1]:
         assert merkle.graph_root(descriptors[::-1]) != root
+
+
+def test_the_worked_example_of_the_documentation() -> None:
+    tensor = np.array([[-32768, 32767, -1], [0, 1, 258]], dtype=np.int16)
+    tensors = merkle.tensors_root([merkle.tensor_root(tensor)])
+    graph = merkle.graph_root([b"first", b"second", b"third"])
+    model = merkle.model_digest(keccak256(b"semantics"), graph, b"input", b"output")
+    page = (Path(__file__).parents[1] / "docs" / "commitments.md").read_text(encoding="utf-8")
+    assert f"digest       {Claim(model, tensors, tensors, ZERO_CONTEXT).digest().hex()}\n" in page
 
 
 def test_a_large_tensor_is_not_copied() -> None:

@@ -1,4 +1,4 @@
-"""Makes ``claims.json`` and ``commitments.json``: a second implementation of ``docs/commitments.md``.
+"""Makes the vectors and the example of ``docs/claim.md`` and ``docs/commitments.md``: a second implementation.
 
 Nothing of vml is imported. Trees are built by plain recursion over explicitly padded leaves, EIP-712 digests
 from the type strings, so that a mistake would have to be made twice, in different words.
@@ -15,6 +15,7 @@ from typing import Any
 from Crypto.Hash import keccak
 
 HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "commitments.md"
 GENERATOR = "tests/vectors/make_commitments.py"
 ORIGIN = (
     "Computed by the generator from the formulas of docs/commitments.md and EIP-712, without importing vml."
@@ -258,6 +259,70 @@ def build_commitments() -> dict[str, Any]:
     }
 
 
+# ---- docs/commitments.md
+
+
+def groups(data: bytes, size: int = 2) -> str:
+    return " ".join(data[at : at + size].hex() for at in range(0, len(data), size))
+
+
+def worked_example() -> str:
+    """One small claim from its elements up, as Markdown."""
+    values = [-32768, 32767, -1, 0, 1, 258]
+    data = b"".join(value.to_bytes(2, "big", signed=True) for value in values)
+    (leaf,) = tensor_leaves(data)
+    header = bytes([2, DTYPE_CODES["int16"], 2]) + (2).to_bytes(8, "big") + (3).to_bytes(8, "big")
+    tensor = keccak256(header + leaf)
+    tensors = keccak256(b"\x03" + (1).to_bytes(4, "big") + tensor)
+    descriptors = [b"first", b"second", b"third"]
+    leaves = [keccak256(b"\x04" + item) for item in descriptors]
+    empty = keccak256(b"\x04")
+    left, right = keccak256(b"\x01" + leaves[0] + leaves[1]), keccak256(b"\x01" + leaves[2] + empty)
+    root = keccak256(b"\x01" + left + right)
+    graph = keccak256(b"\x05" + (3).to_bytes(4, "big") + root)
+    semantics = text("semantics")
+    model = keccak256(b"\x06" + semantics + graph + keccak256(b"input") + keccak256(b"output"))
+    return f"""\
+The int16 tensor [[-32768, 32767, -1], [0, 1, 258]]:
+
+    bytes        {groups(data)}
+    leaf         {leaf.hex()}     H(00 || bytes || 1012 zeros), the root of its tree
+    header       {groups(header[:3], 1)} | {groups(header[3:], 8)}
+    tensor       {tensor.hex()}     H(header || leaf)
+    as a list    {tensors.hex()}     H(03 || 00000001 || tensor)
+
+A graph of the three descriptors "first", "second", "third" (any bytes will do here):
+
+    leaf 0       {leaves[0].hex()}     H(04 || "first")
+    leaf 1       {leaves[1].hex()}
+    leaf 2       {leaves[2].hex()}
+    leaf 3       {empty.hex()}     H(04), padding
+    node 01      {left.hex()}     H(01 || leaf 0 || leaf 1)
+    node 23      {right.hex()}
+    tree         {root.hex()}     H(01 || node 01 || node 23)
+    graph        {graph.hex()}     H(05 || 00000003 || tree)
+
+The opening of leaf 2 in it: index 2, path [leaf 3, node 01], depth 2.
+
+A model with H("semantics") as its semantics and the specifications "input" and "output":
+
+    semantics    {semantics.hex()}
+    model        {model.hex()}     H(06 || semantics || graph || H("input") || H("output"))
+
+The claim that this model, on that tensor, gave that tensor, replayable on purpose:
+
+    digest       {claim_digest([model, tensors, tensors, bytes(32)]).hex()}
+"""
+
+
+def documented(page: str) -> str:
+    """The page with the worked example that follows from the formulas."""
+    begin, end = "<!-- worked example, made by tests/vectors/make_commitments.py -->\n", "<!-- end -->"
+    head, _, rest = page.partition(begin)
+    _, _, tail = rest.partition(end)
+    return f"{head}{begin}\n{worked_example()}\n{end}{tail}"
+
+
 def build() -> dict[str, dict[str, Any]]:
     """File name to content, for `tests/test_vectors.py`."""
     return {"claims.json": build_claims(), "commitments.json": build_commitments()}
@@ -266,3 +331,4 @@ def build() -> dict[str, dict[str, Any]]:
 if __name__ == "__main__":
     for file_name, content in build().items():
         (HERE / file_name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(documented(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
