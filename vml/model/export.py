@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from vml.errors import BackendUnavailable, UnsupportedModel
+from vml.files import write_atomic
 
 DEFAULT_OPSET = 17
 # Float kernels of torch and onnxruntime differ in summation order; a wrong graph differs by far more.
@@ -87,7 +86,8 @@ def export_factory(script: str, factory: str, output: Path) -> ExportedModel:
         if not isinstance(options, Mapping) or set(options) - OPTIONS:
             raise ValueError(f"{script}:{factory}: options may only hold {sorted(OPTIONS)}, got {options!r}")
         exported = export_module(made[0], made[1], **options)
-    _write(output, exported.onnx)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(output, exported.onnx)
     return exported
 
 
@@ -124,7 +124,10 @@ def export_module(
     module.eval()
     try:
         with torch.no_grad():
-            expected = _outputs(torch, module, tensors)
+            try:
+                expected = _outputs(torch, module, tensors)
+            except (RuntimeError, TypeError, IndexError) as error:
+                raise ValueError(f"the module does not run on the example: {error}") from error
             results = _names(output_names, len(expected), "output")
             raw, notes = _trace(torch, module, tensors, names, results, opset)
             difference = _compare(torch, module, raw, names, tensors)
@@ -277,19 +280,3 @@ def _vary(torch: Any, tensor: Any, seed: int) -> Any:
         return moved.to(tensor.dtype)
     flat = tensor.detach().reshape(-1)
     return flat[torch.randperm(flat.numel(), generator=generator)].reshape(tensor.shape)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole: a reader sees the old bytes or the new ones, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
