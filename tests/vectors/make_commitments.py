@@ -1,4 +1,4 @@
-"""Makes the vectors and the example of ``docs/claim.md`` and ``docs/commitments.md``: a second implementation.
+"""Makes the claim and commitment vectors and the documented example: a second implementation.
 
 Nothing of vml is imported. Trees are built by plain recursion over explicitly padded leaves, EIP-712 digests
 from the type strings, so that a mistake would have to be made twice, in different words.
