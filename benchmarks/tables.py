@@ -1,0 +1,99 @@
+"""Put the figures of ``results/*.json`` into the pages that quote them.
+
+Run: ``python -m benchmarks.tables [--check]``. Every page marks the place with
+``<!-- benchmarks.tables NAME: start -->`` and ``end``; with ``--check`` nothing is written and a stale page is
+an error, so no figure in a page is ever typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PAGES = (HERE / "README.md", HERE.parent / "docs" / "models.md")
+BLOCK = re.compile(
+    r"(<!-- benchmarks\.tables (\w+): start -->\n)(.*?)(<!-- benchmarks\.tables \2: end -->)", re.S
+)
+
+
+def measured_on(result: dict[str, Any]) -> str:
+    """One sentence: where and with what."""
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    return f"Measured on {machine['date']}, {machine['cores']} cores ({machine['processor']}); {versions}."
+
+
+def resnet50(result: dict[str, Any]) -> str:
+    """The executor against onnxruntime."""
+    return (
+        "| onnxruntime | vml executor | ratio (median of pairs) | best | worst |\n|---:|---:|---:|---:|---:|\n"
+        f"| {result['onnxruntime_ms']:.1f} ms | {result['executor_ms']:.1f} ms "
+        f"| **{result['ratio_median']:.2f}** | {result['ratio_best']:.2f} | {result['ratio_worst']:.2f} |\n\n"
+        f"{measured_on(result)}\n"
+    )
+
+
+def magika(result: dict[str, Any]) -> str:
+    """Agreement of the integer model with onnxruntime, and what ezkl answers."""
+    files, agreement, seconds = result["files"], result["agreement"], result["seconds"]
+    lines = [
+        "| | |",
+        "|---|---:|",
+        f"| test files ({files['labels_seen']} different answers) | {files['test']} |",
+        f"| calibration files (others) | {files['calibration']} |",
+        f"| same first answer as onnxruntime | **{agreement['top1']:.2%}** |",
+        f"| the same, files onnxruntime is sure of (score ≥ 0.5; {agreement['confident_files']} files) "
+        f"| {agreement['top1_where_confident']:.2%} |",
+        f"| largest difference of a probability | {agreement['max_probability_difference']:g} |",
+        f"| a file's largest difference: mean / 99th percentile "
+        f"| {agreement['mean_of_largest_difference']:g} / {agreement['p99_of_largest_difference']:g} |",
+        f"| time a file: onnxruntime / vml | {seconds['onnxruntime_a_file'] * 1e3:.1f} ms "
+        f"/ {seconds['vml_a_file'] * 1e3:.0f} ms |",
+    ]
+    for wrong in result["disagreements"]:
+        (label, score), (other, other_score) = wrong["onnxruntime"], wrong["vml"]
+        lines.append(f"| differs: `{wrong['file']}` | {label} {score:.3f} → {other} {other_score:.3f} |")
+    if "ezkl" in result:
+        lines += ["", "| what ezkl is given | what it answers | after |", "|---|---|---:|"]
+        for answer in result["ezkl"]:
+            said = f"`{answer['refused']}`" if "refused" in answer else f"{answer['rows']} rows"
+            lines.append(f"| {answer['model']} | {said} | {answer['seconds']:g} s |")
+    return "\n".join([*lines, "", measured_on(result), ""])
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"magika": magika, "resnet50": resnet50}
+
+
+def rendered(page: Path) -> str:
+    """The page with every marked block made anew."""
+
+    def block(match: re.Match[str]) -> str:
+        name = match.group(2)
+        result = json.loads((HERE / "results" / f"{name}.json").read_text())
+        return f"{match.group(1)}{TABLES[name](result)}{match.group(4)}"
+
+    return BLOCK.sub(block, page.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail where a page is stale")
+    check = parser.parse_args().check
+    stale = [page for page in PAGES if rendered(page) != page.read_text()]
+    for page in stale:
+        if check:
+            print(f"{page} does not show its results: run python -m benchmarks.tables", file=sys.stderr)
+        else:
+            page.write_text(rendered(page))
+    if check and stale:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
