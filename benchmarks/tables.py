@@ -1,8 +1,8 @@
 """Put the figures of ``results/*.json`` into the pages that quote them.
 
 Run: ``python -m benchmarks.tables [--check]``. Every page marks the place with
-``<!-- benchmarks.tables NAME: start -->`` and ``end``; with ``--check`` nothing is written and a stale page is
-an error, so no figure in a page is ever typed by hand.
+``<!-- benchmarks.tables NAME: start -->`` and ``end``; with ``--check`` nothing is written and a stale page
+is an error, so no figure in a page is ever typed by hand.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ def measured_on(result: dict[str, Any]) -> str:
 def resnet50(result: dict[str, Any]) -> str:
     """The executor against onnxruntime."""
     return (
-        "| onnxruntime | vml executor | ratio (median of pairs) | best | worst |\n|---:|---:|---:|---:|---:|\n"
+        "| onnxruntime | vml executor | ratio (median of pairs) | best | worst |\n"
+        "|---:|---:|---:|---:|---:|\n"
         f"| {result['onnxruntime_ms']:.1f} ms | {result['executor_ms']:.1f} ms "
-        f"| **{result['ratio_median']:.2f}** | {result['ratio_best']:.2f} | {result['ratio_worst']:.2f} |\n\n"
+        f"| **{result['ratio_median']:.2f}** | {result['ratio_best']:.2f} "
+        f"| {result['ratio_worst']:.2f} |\n\n"
         f"{measured_on(result)}\n"
     )
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
-
-onnx = pytest.importorskip("onnx", reason="the compile extra is not installed")
-onnxruntime = pytest.importorskip("onnxruntime", reason="the compile extra is not installed")
 
 CIRCUITS = Path(__file__).parents[2] / "circuits"
 NAMES = sorted(path.parent.name for path in CIRCUITS.glob("*/info.json"))
