@@ -1,0 +1,52 @@
+# make demo | make test | make test-torch | make check | make bench | make contracts
+# On a fresh machine (Python 3.11 with pip and venv, Node 20 with npm) each target installs what it needs.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+STAMP  := $(VENV)/.installed
+NODE   := verifier_contracts/node_modules/.installed
+export NUMBA_CACHE_DIR ?= $(CURDIR)/.numba_cache
+
+.PHONY: demo test test-torch check lint bench contracts vectors tables clean
+
+demo: $(STAMP)
+	$(BIN)/vml demo
+
+test: $(STAMP) $(NODE) lint
+	$(BIN)/python -m pytest -m "not slow and not torch"
+
+test-torch: $(STAMP) $(VENV)/.torch
+	$(BIN)/python -m pytest -m torch
+
+check: $(STAMP) $(NODE) lint
+	$(BIN)/python -m pytest -m "not torch" --timeout 3600
+	$(BIN)/python -m tests.mutate_verifiers
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+contracts: $(NODE)
+	npm --prefix verifier_contracts run --silent build
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# Exactly this version: any other pulls gigabytes of CUDA packages.
+$(VENV)/.torch: $(STAMP)
+	$(PIP) install -c constraints.txt -e ".[torch]"
+	@touch $@
+
+$(NODE): verifier_contracts/package-lock.json
+	npm ci --prefix verifier_contracts --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+clean:
+	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis .numba_cache
