@@ -22,7 +22,13 @@ TIERS = (
     ("vml.errors",),
     ("vml.keccak", "vml.canonical", "vml.files", "vml.arrays"),
     ("vml.claim", "vml.merkle", "vml.kernels_keccak", "vml.field", "vml.transcript"),
-    ("vml.proof", "vml.backends.types", "vml.model"),
+    ("vml.proof", "vml.backends.types", "vml.model.codec", "vml.model.tensor"),
+    ("vml.model.tables",),
+    ("vml.model.primitives",),
+    ("vml.model.semantics", "vml.model.graph"),
+    ("vml.model.builder", "vml.model.views", "vml.model.numbers"),
+    ("vml.model.lowering",),
+    ("vml.model",),
     ("vml.policy",),
     ("vml.backends",),
     ("vml.chain",),
@@ -36,6 +42,7 @@ BASE = {"numpy", "Crypto", "pydantic", "yaml", "rfc8785", "rich", "typer", "clic
 EXTRAS = {
     "ezkl",
     "filelock",
+    "google",  # protobuf, which onnx brings
     "mpmath",
     "numba",
     "onnx",
