@@ -97,7 +97,9 @@ def _random_node(rng: Rng, b: Builder, values: list[Value], name: str) -> Value:
             views = random_view(rng, shape, b.header(channels).size)
             ref = b.emit("rescale", shape, [x.ref, channels.ref], multiplier=0, multipliers=views, **common)
         else:
-            ref = b.emit("rescale", shape, [x.ref], multiplier=int(rng.integers(1, 1 << 18)), multipliers=none, **common)
+            ref = b.emit(
+                "rescale", shape, [x.ref], multiplier=int(rng.integers(1, 1 << 18)), multipliers=none, **common
+            )
     elif name == "lookup":
         low, high = b.header(x).lo, b.header(x).hi
         if high - low > 1 << 17:
@@ -142,9 +144,24 @@ def _random_node(rng: Rng, b: Builder, values: list[Value], name: str) -> Value:
     return Value(ref, shape, contiguous(shape))
 
 
-COMPUTED = (
-    "dot rescale lookup affine multiply gather take reduce_sum reduce_max less equal select argmax topk divide isqrt"
-).split()
+COMPUTED = [
+    "dot",
+    "rescale",
+    "lookup",
+    "affine",
+    "multiply",
+    "gather",
+    "take",
+    "reduce_sum",
+    "reduce_max",
+    "less",
+    "equal",
+    "select",
+    "argmax",
+    "topk",
+    "divide",
+    "isqrt",
+]
 
 
 def random_graph(seed: int, nodes: int = 12) -> Graph:

@@ -59,8 +59,12 @@ def broadcast_view(value: Value, shape: Sequence[int]) -> View:
 
 
 def loop_order(view: View, shape: Sequence[int]) -> tuple[int, ...]:
-    """Axes from outermost to innermost in storage; broadcast axes keep their place among the outer ones."""
-    return tuple(sorted(range(len(shape)), key=lambda k: -abs(view.strides[k]) if shape[k] > 1 and view.strides[k] else -(1 << 62)))
+    """Axes from outermost to innermost in storage; broadcast axes and those of size 1 go outside."""
+
+    def step(axis: int) -> int:
+        return abs(view.strides[axis]) if shape[axis] > 1 and view.strides[axis] else 1 << 62
+
+    return tuple(sorted(range(len(shape)), key=step, reverse=True))
 
 
 def permute_view(view: View, order: Sequence[int]) -> View:
@@ -145,7 +149,9 @@ class Builder:
         ref = self.emit(primitive, [shape[k] for k in order], [*(v.ref for v in values), *extra], **attributes)
         return Value(ref, tuple(shape), stored_in(order, shape), scale, kind)
 
-    def affine(self, a: Value, alpha: int, b: Value | None = None, beta: int = 0, gamma: int = 0, **result: Any) -> Value:
+    def affine(
+        self, a: Value, alpha: int, b: Value | None = None, beta: int = 0, gamma: int = 0, **result: Any
+    ) -> Value:
         """alpha * a + beta * b + gamma on codes."""
         if b is None:
             empty = {"b": View(0, ()), "beta": 0}

@@ -24,14 +24,14 @@ from typing import Any, NamedTuple
 
 
 class View(NamedTuple):
-    """Where the element at a loop index lies in a tensor's flat storage: ``offset + sum(strides * index)``, in elements."""
+    """Where a loop index lies in a tensor's flat storage: ``offset + sum(strides * index)``, in elements."""
 
     offset: int
     strides: tuple[int, ...]
 
 
 class Run(NamedTuple):
-    """``length`` consecutive positions of one axis: position j adds ``start + step * j`` to the offset; start < 0 is fill."""
+    """``length`` positions of one axis: position j adds ``start + step * j`` to the offset; start < 0 is fill."""
 
     length: int
     start: int

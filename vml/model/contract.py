@@ -85,7 +85,9 @@ def direct(node: Node, a: Array, b: Array) -> Array:
     out = np.empty(node.header.size, dtype=np.int64)
     arguments = []
     for name in ("a", "b"):
-        arguments.append((views[name].offset + _places(views[name], shape, 0), _places(views[name], contract, len(shape))))
+        arguments.append(
+            (views[name].offset + _places(views[name], shape, 0), _places(views[name], contract, len(shape)))
+        )
     (a_out, a_terms), (b_out, b_terms) = arguments
     dot_offsets(a.reshape(-1), b.reshape(-1), a_out, b_out, a_terms, b_terms, out)
     return out.reshape(shape)

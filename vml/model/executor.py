@@ -92,7 +92,9 @@ class Executor:
         for spec in self.graph.inputs:
             codes = np.asarray(inputs[spec.name])
             if codes.shape != spec.shape or not np.issubdtype(codes.dtype, np.integer):
-                raise ValueError(f"input {spec.name!r} is {codes.dtype}{codes.shape}, the model has integers {spec.shape}")
+                raise ValueError(
+                    f"input {spec.name!r} is {codes.dtype}{codes.shape}, the model has integers {spec.shape}"
+                )
             outside = (codes < spec.header.lo) | (codes > spec.header.hi)
             if outside.any():
                 place = tuple(int(i) for i in np.argwhere(outside)[0])

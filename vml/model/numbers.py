@@ -23,6 +23,7 @@ from vml.model.tensor import VALUE_LIMIT
 
 GUARD_BITS = 14
 MANTISSA_BITS = 12
+LIGHT_BITS = 30
 Tensor = Value | np.ndarray
 """What a lowering takes and gives: a value in the graph, or a static numpy array."""
 
@@ -149,29 +150,54 @@ class Numbers(Builder):
             lo, hi = max(lo, min(low, Fraction(0))), min(hi, max(high, Fraction(0)))
         return (lo, hi) if lo <= hi else (Fraction(0), Fraction(0))
 
-    def to_scale(self, value: Value, target: Fraction, lo: int | None = None, hi: int | None = None, bits: int = 62) -> Value:
+    def to_scale(
+        self,
+        value: Value,
+        target: Fraction,
+        lo: int | None = None,
+        hi: int | None = None,
+        bits: int = 62,
+        factor_bits: int = 14,
+    ) -> Value:
         """Rescale so that the scale comes as near to ``target`` as a multiplier allows, clamping codes to lo..hi.
 
         The result's scale is exactly what the chosen multiplier makes it. lo and hi default to the range of ``bits``.
+        Where the input is so wide that the multiplier would have fewer than ``factor_bits`` bits, low bits that the
+        result cannot show are dropped first.
         """
         header, ratio = self.header(value), target / value.scale
         limit = min(code_limit(bits), VALUE_LIMIT - 1)
+        lo, hi = -limit if lo is None else lo, limit if hi is None else hi
         for shift in reversed(SHIFTS):
             multiplier = int(ratio * (1 << shift) + Fraction(1, 2))
             if multiplier >= 1 and header.bound * multiplier + (1 << (shift - 1)) < VALUE_LIMIT:
                 break
         else:
+            multiplier = 0
+        if multiplier >> (factor_bits - 1) == 0 and header.bound >> LIGHT_BITS and max(-lo, hi) >> LIGHT_BITS == 0:
+            light = self._lightened(value, int(max(-lo, hi) / ratio) + 1)
+            return self.to_scale(light, target, lo, hi, bits, factor_bits)
+        if multiplier == 0:
             raise UnsupportedModel(
                 f"node {self.name!r}: codes up to {header.bound} cannot be multiplied by {float(ratio):.3g}; "
                 "calibrate with data of a realistic range"
             )
         while shift > SHIFTS[0] and multiplier % (1 << 16) == 0:
             multiplier, shift = multiplier >> 16, shift - 16
-        result = self.rescale_codes(
-            value, multiplier, shift, -limit if lo is None else lo, limit if hi is None else hi, kind=value.kind
-        )
+        result = self.rescale_codes(value, multiplier, shift, lo, hi, kind=value.kind)
         scale = value.scale * Fraction(multiplier, 1 << shift)
         return replace(result, scale=scale, limit=value.limit)
+
+    def _lightened(self, value: Value, reach: int) -> Value:
+        """Codes clamped to +-reach (nearly), with low bits dropped until they need less than LIGHT_BITS bits."""
+        bound = self.header(value).bound
+        kept = min(reach, bound)
+        drop = max(0, min(16, kept.bit_length() - LIGHT_BITS + 1))
+        while drop < 16 and (bound << (16 - drop)) + (1 << 15) >= VALUE_LIMIT:
+            drop += 1
+        limit = (kept >> drop) + 1
+        result = self.rescale_codes(value, 1 << (16 - drop), 16, -limit, limit, kind=value.kind)
+        return replace(result, scale=value.scale / (1 << drop), limit=value.limit)
 
     def clamp(self, value: Value, lo: int, hi: int) -> Value:
         """Clamp codes, scale unchanged."""
@@ -209,7 +235,7 @@ class Numbers(Builder):
                 if reach == 0:
                     reach = Fraction(header.bound) / value.scale
                 target = min(nice_scale(limit / reach), value.scale)
-                self._narrowed[key] = self.to_scale(value, target, floor, limit)
+                self._narrowed[key] = self.to_scale(value, target, floor, limit, factor_bits=8)
         return self._narrowed[key]
 
     # Arithmetic on real numbers. Results may be wide.
@@ -227,10 +253,25 @@ class Numbers(Builder):
         """a + sign * b in real numbers (sign is 1 or -1)."""
         if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
             raise ValueError("two constants are folded, not added")
-        first, second = self.pair(a, b)
+        first, second = self.commensurable(*self.pair(a, b))
         scale = self.common_scale([first, second])
         alpha, beta = (round(scale / v.scale) for v in (first, second))
         return self.affine(first, alpha, second, sign * beta, scale=scale, kind=_kind(first, second))
+
+    def commensurable(self, a: Value, b: Value) -> tuple[Value, Value]:
+        """Floats so wide, or of scales so different, that their sum would not fit are cut to 2^-29 of its range."""
+        finest = max(a.scale, b.scale)
+        need = sum(self.header(v).bound * (finest / v.scale) for v in (a, b))
+        whole = all((finest / v.scale).denominator == 1 for v in (a, b))
+        if need * (1 if whole else 1 << GUARD_BITS) < VALUE_LIMIT // 8 or "float" not in (a.kind, b.kind):
+            return a, b
+        reach = [max(abs(end) for end in self.bounds(v)) for v in (a, b)]
+        cap = Fraction(1 << (LIGHT_BITS - 1)) / (sum(reach) or Fraction(1))
+        first, second = (
+            self.to_scale(v, min(cap, v.scale), -limit, limit)
+            for v, limit in ((v, int(r * min(cap, v.scale)) + 1) for v, r in zip((a, b), reach, strict=True))
+        )
+        return first, second
 
     def pair(self, a: Tensor, b: Tensor) -> tuple[Value, Value]:
         """Both as values; a float constant takes the other's scale (with guard bits where that is coarse)."""
@@ -281,7 +322,7 @@ class Numbers(Builder):
             else:
                 # Every rescale rounds its own multiplier; all are declared to have the target scale. The relative
                 # error is below 2^-16, less than half a code.
-                out.append(replace(self.to_scale(t, target, -limit, limit), scale=target))
+                out.append(replace(self.to_scale(t, target, -limit, limit, factor_bits=16), scale=target))
         return out
 
     def times(self, a: Tensor, b: Tensor) -> Value:
@@ -307,6 +348,27 @@ class Numbers(Builder):
             return replace(value, scale=value.scale / factor, limit=limit)  # type: ignore[arg-type]
         negated = self.affine(value, -1, scale=value.scale / -factor, kind=value.kind)
         return replace(negated, limit=limit)  # type: ignore[arg-type]
+
+    def truncate(self, value: Value) -> Value:
+        """The integer part, towards zero, as kind int.
+
+        Exact where the scale leaves room in 62 bits; else 1/scale is rounded up to the finest power-of-two fraction
+        that does, so that whole numbers stay whole.
+        """
+        bound = self.header(value).bound
+        q, p = value.scale.denominator, value.scale.numerator
+        if 4 * (bound * q + p) >= VALUE_LIMIT:
+            shift = 59 - max(1, int(bound / value.scale) + 1).bit_length()
+            q, p = -(-(q << shift) // p), 1 << shift
+        zero = self.constant(np.zeros((), dtype=np.int8))
+        signed = self.header(value).lo < 0
+        below = self.less(value, zero)
+        size = self.select(below, self.affine(value, -1), value) if signed else value
+        # floor(n / p) is the rounded quotient of n - p / 2: divide 2 n - p by 2 p.
+        whole = self.divide(
+            self.affine(size, 2 * q, gamma=-p), self.constant(np.array(2 * p, dtype=np.int64)), kind="int"
+        )
+        return self.select(below, self.affine(whole, -1, kind="int"), whole, kind="int") if signed else whole
 
 
 def _kind(*values: Value) -> str:

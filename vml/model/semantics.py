@@ -13,7 +13,7 @@ SEMANTICS = "vml-int/1"
 
 @cache
 def semantics_digest() -> bytes:
-    """32 bytes: keccak of a text listing the name, the primitives with their fields, and the tables with their roots."""
+    """32 bytes: keccak of a text listing the name, the primitives and fields, the tables and roots."""
     lines = [SEMANTICS]
     lines += [f"{p.kind} {p.name} {' '.join(f'{n}:{t}' for n, t in p.fields)}" for p in PRIMITIVES.values()]
     lines += [f"{name} {info.base} {info.length} {info.root}" for name, info in TABLES.items()]

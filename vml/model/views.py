@@ -53,7 +53,7 @@ def unsqueeze(value: Value, axes: Sequence[int]) -> Value:
 
 
 def windows(value: Value, axis: int, count: int, size: int, stride: int, dilation: int) -> Value:
-    """Split an axis into (count windows, size taps); a free view with overlapping strides. The axis is replaced by two."""
+    """Replace an axis by two, (count windows, size taps): a free view with overlapping strides."""
     step = value.view.strides[axis]
     shape = (*value.shape[:axis], count, size, *value.shape[axis + 1 :])
     strides = value.view.strides
@@ -180,6 +180,21 @@ def concat(b: Builder, values: Sequence[Value], axis: int) -> Value:
     return replace(first, ref=ref, shape=tuple(shape), view=stored_in(order, shape), limit=limit)
 
 
+def take_along(b: Builder, value: Value, axis: int, index: Value) -> Value:
+    """One element per position of ``index`` (clamped), which has the value's shape but for ``axis``."""
+    strides = value.view.strides
+    ref = b.emit(
+        "take",
+        index.shape,
+        [value.ref, index.ref],
+        x=View(value.view.offset, tuple(0 if k == axis else s for k, s in enumerate(strides))),
+        index=index.view,
+        size=value.shape[axis],
+        stride=strides[axis],
+    )
+    return replace(value, ref=ref, shape=index.shape, view=contiguous(index.shape))
+
+
 def read(values: np.ndarray, view: View, shape: Sequence[int]) -> np.ndarray:
     """A read-only numpy window on flat storage: what a view sees. Bounds must have been checked."""
     flat = values.reshape(-1)[view.offset :]
@@ -200,6 +215,7 @@ __all__ = [
     "runs_of",
     "slice_axis",
     "squeeze",
+    "take_along",
     "transpose",
     "unsqueeze",
     "windows",

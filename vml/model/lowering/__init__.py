@@ -5,12 +5,25 @@ A new operator is a function in its family's file and one line in the family's `
 
 from __future__ import annotations
 
-from vml.model.lowering import arithmetic, contraction, convolution, indexing, logic, movement, nonlinear
-from vml.model.lowering import normalization, pooling, quantized, reduction, softmax
+from vml.model.lowering import (
+    arithmetic,
+    contraction,
+    convolution,
+    indexing,
+    logic,
+    movement,
+    nonlinear,
+    normalization,
+    pooling,
+    quantized,
+    reduction,
+    softmax,
+)
 from vml.model.lowering.base import Lowering, OnnxNode, Refused
 
 LOWERINGS: dict[str, Lowering] = {
     **arithmetic.LOWERINGS,
+    **casting.LOWERINGS,
     **contraction.LOWERINGS,
     **convolution.LOWERINGS,
     **indexing.LOWERINGS,
@@ -21,6 +34,7 @@ LOWERINGS: dict[str, Lowering] = {
     **pooling.LOWERINGS,
     **quantized.LOWERINGS,
     **reduction.LOWERINGS,
+    **sampling.LOWERINGS,
     **softmax.LOWERINGS,
 }
 """Every supported ONNX operator (domain ai.onnx)."""

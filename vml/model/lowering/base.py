@@ -43,7 +43,7 @@ Lowering = Callable[[Numbers, OnnxNode, Sequence[Tensor | None]], list[Tensor]]
 
 
 def static(node: OnnxNode, inputs: Sequence[Tensor | None], position: int, what: str) -> np.ndarray | None:
-    """An input that must be known at compile time (None if omitted). Raises Refused where it is computed at run time."""
+    """An input that must be known at compile time, None if omitted. Raises Refused where it is not."""
     tensor = inputs[position] if position < len(inputs) else None
     if isinstance(tensor, Value):
         raise Refused(f"its {what} must be a constant: shapes and index maps are fixed when the model is compiled")

@@ -15,7 +15,6 @@ from vml.model.graph import Graph, TensorSpec
 from vml.model.lowering import LOWERINGS
 from vml.model.lowering.base import OnnxNode, Refused
 from vml.model.numbers import Numbers, Tensor
-from vml.model.tensor import Header
 from vml.model.views import materialize
 
 if TYPE_CHECKING:
@@ -51,15 +50,14 @@ class LoweringOptions:
 
 @dataclass(frozen=True)
 class Lowered:
-    """The graph; for every ONNX tensor that has one, its value; for every ONNX node, what became of it."""
+    """The graph, and for every ONNX tensor that has one, its value (refs are the graph's)."""
 
     graph: Graph
     values: Mapping[str, Value]
-    saturating: Mapping[int, str]
 
 
 def kind_of(dtype: np.dtype[Any]) -> str:
-    """"float", "int" or "bool" for a numpy dtype. Raises UnsupportedModel for anything else."""
+    """ "float", "int" or "bool" for a numpy dtype. Raises UnsupportedModel for anything else."""
     for kind, family in (("bool", np.bool_), ("int", np.integer), ("float", np.floating)):
         if np.issubdtype(dtype, family):
             return kind
@@ -67,7 +65,9 @@ def kind_of(dtype: np.dtype[Any]) -> str:
 
 
 class _Lowerer:
-    def __init__(self, model: onnx.ModelProto, limits: Mapping[str, tuple[float, float]], options: LoweringOptions) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, limits: Mapping[str, tuple[float, float]], options: LoweringOptions
+    ) -> None:
         from onnx import numpy_helper
 
         self.model, self.limits = model, limits
@@ -128,7 +128,9 @@ class _Lowerer:
     def _finish_output(self, name: str, output: str, result: Tensor) -> Tensor:
         known = self.shapes.get(output)
         if known is not None and tuple(result.shape) != known:
-            raise UnsupportedModel(f"node {name!r}: lowered to shape {tuple(result.shape)}, ONNX infers {known}; please report")
+            raise UnsupportedModel(
+                f"node {name!r}: lowered to shape {tuple(result.shape)}, ONNX infers {known}; please report"
+            )
         if isinstance(result, Value) and result.kind == "float" and output in self.limits:
             return replace(result, limit=self.limits[output])
         return result
@@ -138,9 +140,8 @@ class _Lowerer:
 
         self.builder.name = info.name
         dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
-        tensor = self.tensors[info.name]
-        wide = isinstance(tensor, Value) and tensor.kind != "float"
-        value = materialize(self.builder, tensor if wide else self.builder.narrow(tensor))
+        value = self.builder.lift(self.tensors[info.name], self.builder.bits)
+        value = materialize(self.builder, self.builder.narrow(value) if value.kind == "float" else value)
         self.tensors[info.name] = value
         return TensorSpec(info.name, dtype.name, value.ref, self.builder.header(value), value.scale)
 
@@ -180,23 +181,16 @@ def lower_graph(
         value = lowerer.tensors[declared.name]
         assert isinstance(value, Value)
         header = builder.header(value)
-        specs.append(TensorSpec(declared.name, declared.onnx_dtype, value.ref, header, declared.scale, declared.saturate))
+        specs.append(
+            TensorSpec(declared.name, declared.onnx_dtype, value.ref, header, declared.scale, declared.saturate)
+        )
     graph, moved = builder.finish(specs, outputs)
     values = {
         name: replace(tensor, ref=moved[tensor.ref])
         for name, tensor in lowerer.tensors.items()
         if isinstance(tensor, Value) and tensor.ref in moved
     }
-    saturating = {i: graph.names[i] for i, node in enumerate(graph.nodes) if _saturates(graph, i, node.header)}
-    return Lowered(graph, values, saturating)
-
-
-def _saturates(graph: Graph, index: int, header: Header) -> bool:
-    """Whether a rescale can clamp at all (its static input range reaches past its ends)."""
-    node = graph.nodes[index]
-    if node.primitive != "rescale":
-        return False
-    return header.lo == node.attributes["lo"] or header.hi == node.attributes["hi"]
+    return Lowered(graph, values)
 
 
 def _known_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
@@ -228,7 +222,9 @@ def _fold(node: onnx.NodeProto, inputs: Sequence[Tensor | None], opset: int) -> 
     from onnx.reference import ReferenceEvaluator
 
     feeds = {name: np.asarray(t) for name, t in zip(node.input, inputs, strict=True) if name and t is not None}
-    graph_inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(t.dtype), None) for n, t in feeds.items()]
+    graph_inputs = [
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(t.dtype), None) for n, t in feeds.items()
+    ]
     outputs = [helper.make_empty_tensor_value_info(o) for o in node.output if o]
     graph = helper.make_graph([node], "fold", graph_inputs, outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)

@@ -46,7 +46,9 @@ def multiply_shape(attributes: Attributes, out: tuple[int, ...], operands: Seque
 # EXACT
 
 
-def affine_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]) -> list[int]:
+def affine_exact(
+    attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]
+) -> list[int]:
     alpha, beta, gamma = attributes["alpha"], attributes["beta"], attributes["gamma"]
     first = [alpha * inputs[0][i] + gamma for i in offsets(attributes["a"], out.shape)]
     if len(inputs) == 1:
@@ -54,7 +56,9 @@ def affine_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[
     return [y + beta * inputs[1][i] for y, i in zip(first, offsets(attributes["b"], out.shape), strict=True)]
 
 
-def multiply_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]) -> list[int]:
+def multiply_exact(
+    attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]
+) -> list[int]:
     places = zip(offsets(attributes["a"], out.shape), offsets(attributes["b"], out.shape), strict=True)
     return [inputs[0][i] * inputs[1][j] for i, j in places]
 

@@ -58,7 +58,9 @@ def _pair(compare: Callable[[int, int], bool]) -> Exact:
     return exact
 
 
-def select_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]) -> list[int]:
+def select_exact(
+    attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]
+) -> list[int]:
     condition, a, b = inputs
     places = zip(*(offsets(attributes[name], out.shape) for name in ("condition", "a", "b")), strict=True)
     return [a[i] if condition[c] else b[j] for c, i, j in places]
@@ -72,7 +74,9 @@ def _rows(attributes: Attributes, loops: tuple[int, ...], x: Sequence[int]) -> l
     return [[x[i] for i in itertools.islice(places, attributes["length"])] for _ in range(rows)]
 
 
-def argmax_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]) -> list[int]:
+def argmax_exact(
+    attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]
+) -> list[int]:
     return [row.index(max(row)) for row in _rows(attributes, out.shape, inputs[0])]
 
 

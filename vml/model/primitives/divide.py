@@ -51,7 +51,9 @@ def isqrt_shape(attributes: Attributes, out: tuple[int, ...], operands: Sequence
 # EXACT
 
 
-def divide_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]) -> list[int]:
+def divide_exact(
+    attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], _: Sequence[Header]
+) -> list[int]:
     places = zip(offsets(attributes["a"], out.shape), offsets(attributes["b"], out.shape), strict=True)
     return [quotient(inputs[0][i], inputs[1][j]) for i, j in places]
 

@@ -18,7 +18,9 @@ FIELDS = (("contract", "dims"), ("a", "view"), ("b", "view"), ("bias", "view"))
 # SHAPE
 
 
-def _sums(attributes: Attributes, shape: tuple[int, ...], constant: Operand, other: Header, name: str) -> tuple[int, int, int]:
+def _sums(
+    attributes: Attributes, shape: tuple[int, ...], constant: Operand, other: Header, name: str
+) -> tuple[int, int, int]:
     """Lowest and highest sum and largest sum of absolute products, from the constant operand's actual values."""
     import numpy as np
 
