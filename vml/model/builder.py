@@ -154,8 +154,7 @@ class Builder:
     ) -> Value:
         """alpha * a + beta * b + gamma on codes."""
         if b is None:
-            empty = {"b": View(0, ()), "beta": 0}
-            return self.elementwise("affine", [a], ["a"], alpha=alpha, gamma=gamma, **empty, **result)
+            return self.elementwise("affine", [a], ["a"], b=View(0, ()), alpha=alpha, beta=0, gamma=gamma, **result)
         return self.elementwise("affine", [a, b], ["a", "b"], alpha=alpha, beta=beta, gamma=gamma, **result)
 
     def multiply(self, a: Value, b: Value, **result: Any) -> Value:

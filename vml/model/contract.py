@@ -131,8 +131,8 @@ def _fill(result: Array, window: Array, right: Array, batch_rank: int, terms: in
     step = max(1, SLAB_ELEMENTS // max(1, each * terms))
     for start in range(0, outer, step):
         piece = window[start : start + step]
-        left = np.ascontiguousarray(piece, dtype=np.float64).reshape(-1, terms)
-        np.matmul(left, right[0].T, out=result[0, start * each : start * each + left.shape[0]])
+        slab = np.ascontiguousarray(piece, dtype=np.float64).reshape(-1, terms)
+        np.matmul(slab, right[0].T, out=result[0, start * each : start * each + slab.shape[0]])
 
 
 def self_test() -> None:

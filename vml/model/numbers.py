@@ -66,15 +66,13 @@ def to_codes(array: np.ndarray, scale: Fraction) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError("NaN or infinity has no code")
     flat = array.astype(np.float64).reshape(-1)
-    # A 53-bit product is exact where the scale is a power of two; elsewhere floats only propose, integers decide.
-    if scale.denominator & (scale.denominator - 1) == 0 and scale.numerator.bit_length() <= 29 and array.dtype == np.float32:
-        product = flat * float(scale)  # 24-bit mantissa times 29-bit: exact in float64
-        codes = np.floor(product + 0.5) if float(np.abs(product).max(initial=0)) < 2**51 else None
-        # product + 0.5 may round up to the next integer: take the fraction apart instead.
-        if codes is not None:
-            whole = np.floor(product)
-            codes = whole + (product - whole >= 0.5)
-            return codes.astype(np.int64).reshape(array.shape)
+    odd = scale.numerator // (scale.numerator & -scale.numerator)
+    dyadic = scale.denominator & (scale.denominator - 1) == 0 and odd.bit_length() <= 29
+    if dyadic and array.dtype == np.float32 and float(np.abs(flat).max(initial=0)) * float(scale) < 2**51:
+        # A 24-bit mantissa times one of at most 29 bits is exact in float64, and so is its fraction.
+        product = flat * float(scale)
+        whole = np.floor(product)
+        return (whole + (product - whole >= 0.5)).astype(np.int64).reshape(array.shape)
     p, q = scale.numerator, scale.denominator
     exact = []
     for x in flat:
@@ -283,8 +281,9 @@ class Numbers(Builder):
                 return a, self.lift(b)
             self.check_finite(b)
             largest = Fraction(float(np.abs(b).max(initial=0)))
+            reach = max(Fraction(self.header(a).bound), largest * a.scale)
             exponent = 0
-            while exponent < GUARD_BITS and max(self.header(a).bound, largest * a.scale) * (1 << (exponent + 2)) < 1 << 46:
+            while exponent < GUARD_BITS and reach * (1 << (exponent + 2)) < 1 << 46:
                 exponent += 1
             scale = a.scale if (largest * a.scale).denominator == 1 and b.size == 1 else a.scale * (1 << exponent)
             return a, self.quantize_constant(b, scale)
@@ -309,7 +308,8 @@ class Numbers(Builder):
                 self.check_finite(t)
                 reach.append(Fraction(float(np.abs(t).max(initial=0))))
         scales = {v.scale for v in values}
-        if len(scales) == 1 and all(self.header(v).bound <= limit for v in values) and max(reach) * values[0].scale <= limit:
+        narrow = all(self.header(v).bound <= limit for v in values)
+        if len(scales) == 1 and narrow and max(reach) * values[0].scale <= limit:
             target = values[0].scale
         else:
             target = min(nice_scale(limit / (max(reach) or Fraction(1))), max(scales))

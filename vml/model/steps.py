@@ -34,6 +34,12 @@ def _wide(node: Node, operands: Sequence[Array], position: int, name: str) -> Ar
     return _read(node, operands, position, name).astype(np.int64)
 
 
+def _stored(node: Node, result: Any) -> Array:
+    """The result in the header's dtype."""
+    array: Array = np.asarray(result).astype(node.header.dtype, copy=False)
+    return array
+
+
 def _flat(window: Array) -> Array:
     return np.ascontiguousarray(window).reshape(-1)
 
@@ -72,14 +78,14 @@ def _finish_rescale(node: Node, product: Array) -> Array:
     shift = np.int64(node.attributes["shift"])
     product += np.int64(1) << (shift - np.int64(1))
     product >>= shift
-    return np.clip(product, node.attributes["lo"], node.attributes["hi"]).astype(node.header.dtype)
+    return _stored(node, np.clip(product, node.attributes["lo"], node.attributes["hi"]))
 
 
 def lookup(node: Node, operands: Sequence[Array]) -> Array:
     x, base = _read(node, operands, 0, "x"), node.attributes["base"]
     table = operands[1].reshape(-1)
     if x.size < KERNEL_ELEMENTS:
-        return table[x.astype(np.int64) - base].astype(node.header.dtype)
+        return _stored(node, table[x.astype(np.int64) - base])
     from vml.model.kernels import lookup_flat
 
     out = np.empty(x.size, dtype=node.header.dtype)
@@ -100,11 +106,11 @@ def affine(node: Node, operands: Sequence[Array]) -> Array:
     total = _wide(node, operands, 0, "a") * alpha + gamma
     if len(operands) == 2:
         total += _wide(node, operands, 1, "b") * beta
-    return total.astype(header.dtype)
+    return _stored(node, total)
 
 
 def multiply(node: Node, operands: Sequence[Array]) -> Array:
-    return (_wide(node, operands, 0, "a") * _wide(node, operands, 1, "b")).astype(node.header.dtype)
+    return _stored(node, _wide(node, operands, 0, "a") * _wide(node, operands, 1, "b"))
 
 
 def gather(node: Node, operands: Sequence[Array]) -> Array:
@@ -145,7 +151,7 @@ def take(node: Node, operands: Sequence[Array]) -> Array:
     storage = np.arange(operands[0].size, dtype=np.int64)
     places = read(storage, attributes["x"], header.shape)
     index = np.clip(_wide(node, operands, 1, "index"), 0, attributes["size"] - 1)
-    return operands[0].reshape(-1)[places + attributes["stride"] * index].astype(header.dtype)
+    return _stored(node, operands[0].reshape(-1)[places + attributes["stride"] * index])
 
 
 def _reducer(fold: Callable[..., Any], whole: Callable[..., Any]) -> Step:
@@ -154,7 +160,7 @@ def _reducer(fold: Callable[..., Any], whole: Callable[..., Any]) -> Step:
         window = read(operands[0], node.attributes["x"], (*header.shape, *reduced))
         if math.prod(reduced) > MAX_WINDOW:
             axes = tuple(range(len(header.shape), window.ndim))
-            return np.asarray(whole(window, axis=axes)).astype(header.dtype)
+            return _stored(node, whole(window, axis=axes))
         total = None
         for index in np.ndindex(*reduced):
             term = window[(..., *index)]
@@ -170,35 +176,35 @@ def _int64_sum(window: Array, axis: tuple[int, ...]) -> Any:
 
 
 def less(node: Node, operands: Sequence[Array]) -> Array:
-    return (_read(node, operands, 0, "a") < _read(node, operands, 1, "b")).astype(node.header.dtype)
+    return _stored(node, _read(node, operands, 0, "a") < _read(node, operands, 1, "b"))
 
 
 def equal(node: Node, operands: Sequence[Array]) -> Array:
-    return (_read(node, operands, 0, "a") == _read(node, operands, 1, "b")).astype(node.header.dtype)
+    return _stored(node, _read(node, operands, 0, "a") == _read(node, operands, 1, "b"))
 
 
 def select(node: Node, operands: Sequence[Array]) -> Array:
     condition, a, b = (_read(node, operands, k, name) for k, name in enumerate(("condition", "a", "b")))
-    return np.where(condition != 0, a, b).astype(node.header.dtype)
+    return _stored(node, np.where(condition != 0, a, b))
 
 
 def argmax(node: Node, operands: Sequence[Array]) -> Array:
     window = read(operands[0], node.attributes["x"], (*node.header.shape, node.attributes["length"]))
-    return np.asarray(window.argmax(axis=-1)).astype(node.header.dtype)
+    return _stored(node, window.argmax(axis=-1))
 
 
 def topk(node: Node, operands: Sequence[Array]) -> Array:
     shape = node.header.shape
     window = read(operands[0], node.attributes["x"], (*shape[:-1], node.attributes["length"]))
     order = np.argsort(-window.astype(np.int64), axis=-1, kind="stable")
-    return order[..., : shape[-1]].astype(node.header.dtype)
+    return _stored(node, order[..., : shape[-1]])
 
 
 def divide(node: Node, operands: Sequence[Array]) -> Array:
     a, b = _wide(node, operands, 0, "a"), _wide(node, operands, 1, "b")
     positive = b > 0
     quotients = (2 * a + b) // np.where(positive, 2 * b, 1)
-    return np.where(positive, quotients, 0).astype(node.header.dtype)
+    return _stored(node, np.where(positive, quotients, 0))
 
 
 def isqrt(node: Node, operands: Sequence[Array]) -> Array:
@@ -207,7 +213,7 @@ def isqrt(node: Node, operands: Sequence[Array]) -> Array:
     # The float root is off by at most one; the inequalities decide.
     root -= root * root > x
     root += (root + 1) * (root + 1) <= x
-    return root.astype(node.header.dtype)
+    return _stored(node, root)
 
 
 STEPS: dict[str, Step] = {

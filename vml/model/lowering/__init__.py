@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vml.model.lowering import (
     arithmetic,
+    casting,
     contraction,
     convolution,
     indexing,
@@ -17,6 +18,7 @@ from vml.model.lowering import (
     pooling,
     quantized,
     reduction,
+    sampling,
     softmax,
 )
 from vml.model.lowering.base import Lowering, OnnxNode, Refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -32,7 +33,7 @@ def gather_static(b: Numbers, x: Value, axis: int, index: np.ndarray) -> Value:
     if outside.size:
         raise Refused(f"index {int(outside[0])} of an axis of size {size}")
     flat = [int(i) % size for i in index.reshape(-1)]
-    steps = {after - before for before, after in zip(flat, flat[1:], strict=False)}
+    steps = {after - before for before, after in itertools.pairwise(flat)}
     if len(steps) <= 1:
         return split_axis(views.slice_axis(x, axis, flat[0], len(flat), steps.pop() if steps else 1), axis, index.shape)
     positions = [flat if k == axis else None for k in range(x.rank)]
@@ -42,7 +43,8 @@ def gather_static(b: Numbers, x: Value, axis: int, index: np.ndarray) -> Value:
 def gather(b: Numbers, node: OnnxNode, inputs: Inputs) -> list[Tensor]:
     """Negative positions count from the end; a position outside at run time is clamped into the axis."""
     data, index = inputs
-    assert data is not None and index is not None
+    assert data is not None
+    assert index is not None
     axis = normalize_axis(node.attributes.get("axis", 0), len(data.shape))
     if isinstance(index, np.ndarray):
         assert isinstance(data, Value)  # else the node was folded

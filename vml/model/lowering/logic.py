@@ -14,7 +14,7 @@ import numpy as np
 from vml.model.builder import Value
 from vml.model.lowering.base import Lowering, OnnxNode, Refused
 from vml.model.lowering.movement import Inputs
-from vml.model.numbers import Numbers, Tensor, to_codes
+from vml.model.numbers import Numbers, Tensor
 from vml.model.tensor import VALUE_LIMIT
 
 # Bringing two sides to one scale.
@@ -26,9 +26,11 @@ def _constant_like(b: Numbers, constant: np.ndarray, value: Value) -> Value:
         raise Refused("it compares with NaN")
     header = b.header(value)
     low, high = ((end + step) / value.scale for end, step in ((header.lo, -1), (header.hi, 1)))
-    flat = [max(low, min(high, Fraction(float(v)))) if np.isfinite(v) else (high if v > 0 else low) for v in constant.ravel()]
-    codes = [(2 * v * value.scale + 1) // 2 for v in flat]
-    return b.constant(np.array([int(c) for c in codes], dtype=np.int64).reshape(constant.shape), value.scale, value.kind)
+    codes = []
+    for v in constant.ravel():
+        real = max(low, min(high, Fraction(float(v)))) if np.isfinite(v) else high if v > 0 else low
+        codes.append(int((2 * real * value.scale + 1) // 2))
+    return b.constant(np.array(codes, dtype=np.int64).reshape(constant.shape), value.scale, value.kind)
 
 
 def comparable(b: Numbers, first: Tensor, second: Tensor) -> tuple[Value, Value]:
@@ -61,7 +63,8 @@ def negate(b: Numbers, value: Value) -> Value:
 
 def _pair(inputs: Inputs) -> tuple[Tensor, Tensor]:
     first, second = inputs
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     return first, second
 
 
@@ -95,8 +98,8 @@ def not_(b: Numbers, node: OnnxNode, inputs: Inputs) -> list[Tensor]:
 
 
 def where(b: Numbers, node: OnnxNode, inputs: Inputs) -> list[Tensor]:
-    condition, x, y = inputs
-    assert condition is not None and x is not None and y is not None
+    condition, (x, y) = inputs[0], _pair(inputs[1:])
+    assert condition is not None
     if isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and np.issubdtype(x.dtype, np.floating):
         scale = b.constant_scale(np.concatenate([x.ravel(), y.ravel()]), (1 << (b.bits - 1)) - 1)
         first, second = b.quantize_constant(x, scale), b.quantize_constant(y, scale)

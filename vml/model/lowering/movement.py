@@ -132,7 +132,8 @@ def slice_(b: Numbers, node: OnnxNode, inputs: Inputs) -> list[Tensor]:
         return None if values is None else [int(v) for v in values]
 
     starts, ends = parameter("starts", 1), parameter("ends", 2)
-    assert starts is not None and ends is not None
+    assert starts is not None
+    assert ends is not None
     axes = axes_of(node, inputs, 3, x.rank)
     steps = parameter("steps", 4) or [1] * len(starts)
     axes = list(range(len(starts))) if axes is None else axes

@@ -7,6 +7,7 @@ know it sees an ordinary float array, and any array derived from it forgets, so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,6 +19,8 @@ from vml.model import views
 from vml.model.builder import Value, broadcast_view
 from vml.model.codec import View
 from vml.model.numbers import Numbers, Tensor, nice_scale, to_codes
+from vml.model.primitives.rescale import SHIFTS
+from vml.model.tensor import VALUE_LIMIT
 
 BIAS_BITS = 44
 JOINED_BITS = 29
@@ -167,11 +170,24 @@ def joined(b: Numbers, value: Value, steps: Sequence[Fraction]) -> Value:
     The result has about JOINED_BITS bits; channel c is multiplied by an integer proportional to steps[c].
     """
     axes = 1
-    while np.prod(value.shape[-axes:]) < len(steps):
+    while math.prod(value.shape[-axes:]) < len(steps):
         axes += 1
-    bound = max(1, b.header(value).bound)
-    target = Fraction(1 << JOINED_BITS, bound) / max(steps)
-    multipliers = [max(1, round(step * target * (1 << 32))) for step in steps]
-    channels = b.constant(np.array(multipliers, dtype=np.int64).reshape(value.shape[-axes:]))
+    target = Fraction(1 << JOINED_BITS, max(1, b.header(value).bound)) / max(steps)
     limit = (1 << (JOINED_BITS + 1)) - 1
-    return b.rescale_channels(value, channels, 32, -limit, limit, scale=value.scale * target, kind="float")
+    result = rescaled_by(b, value, [step * target for step in steps], value.shape[-axes:], -limit, limit)
+    return replace(result, scale=value.scale * target)
+
+
+def rescaled_by(
+    b: Numbers, value: Value, ratios: Sequence[Fraction], shape: Sequence[int], lo: int, hi: int
+) -> Value:
+    """Codes times ratios (row-major in ``shape``, which broadcasts to the value), rounded and clamped to lo..hi.
+
+    Raises:
+        UnsupportedModel: the ratios lie so far apart that no shift serves them all.
+    """
+    bound, largest = b.header(value).bound, max(ratios)
+    shift = max((s for s in SHIFTS if bound * (largest * (1 << s) + 1) + (1 << s) < VALUE_LIMIT), default=SHIFTS[0])
+    multipliers = [max(1, int(ratio * (1 << shift) + Fraction(1, 2))) for ratio in ratios]
+    constant = b.constant(np.array(multipliers, dtype=np.int64).reshape(shape))
+    return b.rescale_channels(value, constant, shift, lo, hi)

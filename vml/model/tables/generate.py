@@ -43,7 +43,7 @@ def main() -> None:
     from vml.merkle import tensor_root
 
     tables = {name: generate(name) for name in TABLES}
-    np.savez_compressed(Path(__file__).with_name("canonical.npz"), **tables)
+    np.savez_compressed(Path(__file__).with_name("canonical.npz"), allow_pickle=False, **tables)
     for name, values in tables.items():
         print(f'"{name}": {tensor_root(values).hex()}')
 
