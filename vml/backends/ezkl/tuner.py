@@ -1,0 +1,299 @@
+"""Searches run arguments for the least predicted cost within a stated error against onnxruntime.
+
+The error depends on the two scales and on how often products are scaled back; the cost depends on those and
+on how numbers are decomposed, how many columns a block has and how many rows there are. So:
+
+1. for every rebase multiplier, find the smallest scales whose error on the calibration sample is allowed;
+2. bisect how many bits the largest intermediate value takes, and add a margin;
+3. for every way to cut those bits into digits, and one or two columns, lay the circuit out and predict.
+
+The cheapest candidate wins. Everything is measured with ezkl's own executor.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vml.backends.ezkl.circuit import (
+    MAX_LOG_ROWS,
+    Cost,
+    RunArgs,
+    cost,
+    least_log_rows,
+)
+from vml.backends.ezkl.process import Engine, EngineFailed
+from vml.backends.types import Progress
+from vml.errors import UnsupportedModel
+
+MULTIPLIERS = (1, 2, 4, 10)
+SCALES = range(3, 15)
+MARGIN_BITS = 1
+MAX_LEGS = 4
+MAX_BITS = 56
+MAX_DIGIT_BITS = 16
+MAX_COLUMNS = 12
+"""Of all blocks together: each one makes the proof longer and an on-chain check dearer."""
+
+DEFAULT_RELATIVE_ERROR = 0.02
+LOOKUP_MARGIN = 2
+_PROBE_BITS = 48
+_CONTEXT_BITS = 17
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Calibration: what goes in, and what onnxruntime makes of it.
+
+    Args:
+        files: ezkl input files, one a row.
+        outputs: for each row, the model's outputs as flat float64 arrays; integer outputs are None.
+    """
+
+    files: tuple[str, ...]
+    outputs: tuple[tuple[np.ndarray[Any, Any] | None, ...], ...]
+
+    @property
+    def spread(self) -> float:
+        """Largest absolute value of any float output."""
+        values = [float(np.abs(o).max()) for row in self.outputs for o in row if o is not None]
+        return max(values, default=0.0)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A circuit that was chosen.
+
+    Args:
+        run_args: the arguments.
+        cost: predicted.
+        error: largest absolute error against onnxruntime on the sample; 0 where all outputs are integers.
+        allowed: the error that was allowed.
+        tried: how many layouts were looked at.
+    """
+
+    run_args: RunArgs
+    cost: Cost
+    error: float
+    allowed: float
+    tried: int
+
+
+class Tuner:
+    """One search.
+
+    Args:
+        engine: a running ezkl.
+        model: path of the wrapped graph.
+        sample: calibration rows.
+        base: visibilities are taken from here.
+        folder: for scratch files.
+    """
+
+    def __init__(self, engine: Engine, model: Path, sample: Sample, base: RunArgs, folder: Path) -> None:
+        self._engine, self._model, self._sample = engine, str(model), sample
+        self._base, self._folder = base, folder
+        self._tried = 0
+
+    def search(self, max_error: float | None = None, progress: Progress | None = None) -> Tuned:
+        """Find the cheapest circuit.
+
+        Args:
+            max_error: largest absolute error allowed; None allows 2 % of the largest output.
+            progress: called as candidates are tried.
+
+        Raises:
+            UnsupportedModel: no candidate stays within the error.
+        """
+        allowed = DEFAULT_RELATIVE_ERROR * self._sample.spread if max_error is None else max_error
+        best: tuple[Tuned, RunArgs] | None = None
+        for done, multiplier in enumerate(MULTIPLIERS):
+            if progress:
+                progress("tuning", done / len(MULTIPLIERS))
+            found = self._scales(multiplier, allowed)
+            if found is None:
+                continue
+            scaled, error = found
+            for candidate, price in self._layouts(scaled):
+                if best is None or price.key_words < best[0].cost.key_words:
+                    best = (Tuned(candidate, price, error, allowed, self._tried), scaled)
+        if best is None:
+            raise UnsupportedModel(f"no ezkl circuit stays within an error of {allowed:.3g}; allow more with max_error")
+        if progress:
+            progress("tuning", 1.0)
+        return replace(best[0], tried=self._tried)
+
+    def default(self, max_error: float | None = None, target: str = "resources") -> Tuned:
+        """What ezkl's own calibration chooses from its default grid, with its error and cost.
+
+        Args:
+            max_error: refuse more; None takes what comes.
+            target: ``resources`` or ``accuracy``, in ezkl's words.
+
+        Raises:
+            UnsupportedModel: the error is above `max_error`.
+        """
+        settings_file, data = str(self._folder / "default.json"), self._folder / "rows.json"
+        rows = [json.loads(Path(file).read_text())["input_data"] for file in self._sample.files]
+        write_input(data, [[v for row in rows for v in row[i]] for i in range(len(rows[0]))])
+        self._engine.call("gen_settings", model=self._model, settings=settings_file, run_args=self._base.to_json())
+        settings = self._engine.call(
+            "calibrate", data=str(data), model=self._model, settings=settings_file, target=target
+        )
+        chosen = {k: v for k, v in settings["run_args"].items() if k in asdict(self._base)}
+        chosen["lookup_range"] = tuple(chosen["lookup_range"])
+        visible = {k: v for k, v in asdict(self._base).items() if k.endswith("visibility")}
+        arguments = RunArgs(**{**chosen, **visible})
+        error = self.error(arguments)
+        if error is None:
+            raise UnsupportedModel(f"ezkl's own calibration does not run on its own sample: {self.refusal}")
+        if max_error is not None and error > max_error:
+            raise UnsupportedModel(f"ezkl's own calibration errs by {error:.3g}, {max_error:.3g} is allowed")
+        return Tuned(arguments, cost(self._settings), error, math.inf if max_error is None else max_error, 1)
+
+    def error(self, arguments: RunArgs) -> float | None:
+        """Largest absolute error on the sample; None where ezkl cannot run it."""
+        runs = self._run(arguments)
+        if runs is None:
+            return None
+        settings = self._settings
+        worst = 0.0
+        for run, expected in zip(runs, self._sample.outputs, strict=True):
+            scales = settings["model_output_scales"]
+            for values, scale, wanted in zip(run["outputs"], scales, expected, strict=False):
+                if wanted is not None:
+                    got = np.array(values, np.float64) / 2.0**scale
+                    worst = max(worst, float(np.abs(got - wanted).max()))
+        return worst
+
+    def _run(self, arguments: RunArgs) -> list[dict[str, Any]] | None:
+        """Lay out, compile, and run the sample; None where ezkl refuses."""
+        settings, compiled = str(self._folder / "probe.json"), str(self._folder / "probe.bin")
+        self._tried += 1
+        try:
+            self._settings = self._engine.call(
+                "gen_settings", model=self._model, settings=settings, run_args=arguments.to_json()
+            )
+            self._engine.call("compile", model=self._model, compiled=compiled, settings=settings)
+            runs: list[dict[str, Any]] = self._engine.call(
+                "witnesses",
+                data=list(self._sample.files),
+                compiled=compiled,
+                witness=str(self._folder / "probe.wit"),
+            )
+        except EngineFailed as failure:
+            if failure.kind not in ("error", "panic"):
+                raise
+            self.refusal = failure
+            return None
+        self._lookups = _lookup_range(runs)
+        return runs
+
+    def _generous(self, multiplier: int, input_scale: int, param_scale: int) -> RunArgs:
+        """Arguments under which only the scales matter."""
+        return replace(
+            self._base,
+            input_scale=input_scale,
+            param_scale=param_scale,
+            scale_rebase_multiplier=multiplier,
+            decomp_base=1 << 12,
+            decomp_legs=_PROBE_BITS // 12,
+            num_inner_cols=1,
+            logrows=MAX_LOG_ROWS,
+        )
+
+    def _scales(self, multiplier: int, allowed: float) -> tuple[RunArgs, float] | None:
+        """The smallest scales within the error: both equal first, then each smaller while it goes."""
+        for scale in SCALES:
+            arguments = self._generous(multiplier, scale, scale)
+            error = self.error(arguments)
+            if error is not None and error <= allowed:
+                break
+        else:
+            return None
+        for name in ("input_scale", "param_scale"):
+            while getattr(arguments, name) > 1:
+                smaller = self._generous(
+                    multiplier,
+                    arguments.input_scale - (name == "input_scale"),
+                    arguments.param_scale - (name == "param_scale"),
+                )
+                less = self.error(smaller)
+                if less is None or less > allowed:
+                    break
+                arguments, error = smaller, less
+        return arguments, error
+
+    def _bits(self, arguments: RunArgs) -> int:
+        """How many bits the largest decomposed value takes on the sample, found by bisection."""
+        low, high = 1, MAX_BITS // 2
+        while low < high:
+            half = (low + high) // 2
+            fits = self._run(replace(arguments, decomp_base=1 << half, decomp_legs=2)) is not None
+            low, high = (low, half) if fits else (half + 1, high)
+        return 2 * low
+
+    def _layouts(self, scaled: RunArgs) -> Iterator[tuple[RunArgs, Cost]]:
+        """Every way to decompose and to arrange columns, with its predicted cost."""
+        if self._run(scaled) is None:
+            return
+        lookups = self._lookups
+        bits = max(self._bits(scaled) + MARGIN_BITS, _CONTEXT_BITS)
+        for legs in range(1, MAX_LEGS + 1):
+            digit = math.ceil(bits / legs)
+            if not 2 <= digit <= MAX_DIGIT_BITS:
+                continue
+            for inner in (1, 2):
+                arguments = replace(
+                    scaled,
+                    decomp_base=1 << digit,
+                    decomp_legs=legs,
+                    num_inner_cols=inner,
+                    lookup_range=lookups,
+                )
+                priced = self._price(arguments)
+                if priced is not None:
+                    yield priced
+
+    def _price(self, arguments: RunArgs) -> tuple[RunArgs, Cost] | None:
+        """Lay a candidate out and choose its number of rows."""
+        settings_file = str(self._folder / "probe.json")
+        self._tried += 1
+        try:
+            settings = self._engine.call(
+                "gen_settings", model=self._model, settings=settings_file, run_args=arguments.to_json()
+            )
+        except EngineFailed as failure:
+            if failure.kind not in ("error", "panic"):
+                raise
+            self.refusal = failure
+            return None
+        price = cheapest_rows(settings)
+        return replace(arguments, logrows=price.log_rows), price
+
+
+def cheapest_rows(settings: Mapping[str, Any]) -> Cost:
+    """Choose k for a layout: the least predicted cost, with a bound on the number of columns."""
+    options = [cost(settings, k) for k in range(least_log_rows(settings), MAX_LOG_ROWS + 1)]
+    inner = settings["run_args"]["num_inner_cols"]
+    narrow = [option for option in options if option.blocks * inner <= MAX_COLUMNS]
+    return min(narrow or options[-1:], key=lambda option: option.key_words)
+
+
+def _lookup_range(runs: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """What tabulated functions met, widened on both sides."""
+    low = min((int(run["min_lookup_inputs"]) for run in runs), default=0)
+    high = max((int(run["max_lookup_inputs"]) for run in runs), default=0)
+    return min(low * LOOKUP_MARGIN, -1), max(high * LOOKUP_MARGIN, 1)
+
+
+def write_input(path: Path, tensors: Sequence[Sequence[float | int]]) -> str:
+    """Write one row as ezkl reads it."""
+    path.write_text(json.dumps({"input_data": [list(tensor) for tensor in tensors]}))
+    return str(path)

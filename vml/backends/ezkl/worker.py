@@ -1,0 +1,164 @@
+"""The process in which ezkl runs: reads jobs from standard input, one JSON object a line, and answers alike.
+
+ezkl holds the interpreter's lock for whole calls, prints to standard output, may panic and may run out of
+memory; none of that may happen to the caller. File descriptor 1 is pointed at the log before ezkl is loaded,
+so that only answers reach the pipe.
+
+Run as ``python -m vml.backends.ezkl.worker``; `vml.backends.ezkl.process` is the other side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_RUN_ARGS = (
+    "input_scale",
+    "param_scale",
+    "scale_rebase_multiplier",
+    "lookup_range",
+    "logrows",
+    "num_inner_cols",
+    "decomp_base",
+    "decomp_legs",
+    "input_visibility",
+    "output_visibility",
+    "param_visibility",
+)
+
+
+def _version(ezkl: Any) -> str:
+    from importlib.metadata import version
+
+    return version("ezkl")
+
+
+def _gen_settings(ezkl: Any, model: str, settings: str, run_args: dict[str, Any]) -> dict[str, Any]:
+    """Parse and lay out the graph; return the settings, made canonical and written back."""
+    arguments = ezkl.PyRunArgs()
+    for name in _RUN_ARGS:
+        value = run_args[name]
+        setattr(arguments, name, tuple(value) if name == "lookup_range" else value)
+    ezkl.gen_settings(model, settings, py_run_args=arguments)
+    return _canonical(settings)
+
+
+def _calibrate(ezkl: Any, data: str, model: str, settings: str, target: str) -> dict[str, Any]:
+    """ezkl's own calibration, for comparison with the tuner."""
+    ezkl.calibrate_settings(data, model, settings, target)
+    return _canonical(settings)
+
+
+def _canonical(settings: str) -> dict[str, Any]:
+    """Drop the clock and order the sets in a settings file, so that one circuit has one description."""
+    value: dict[str, Any] = json.loads(Path(settings).read_text())
+    value["timestamp"] = 0
+    for name in ("required_range_checks", "required_lookups"):
+        value[name] = sorted(value[name], key=lambda item: json.dumps(item, sort_keys=True))
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    Path(settings).write_text(text)
+    return value
+
+
+def _compile(ezkl: Any, model: str, compiled: str, settings: str) -> None:
+    ezkl.compile_circuit(model, compiled, settings)
+
+
+def _witness(ezkl: Any, data: str, compiled: str, witness: str) -> dict[str, Any]:
+    result: dict[str, Any] = ezkl.gen_witness(data, compiled, witness)
+    return result
+
+
+def _witnesses(ezkl: Any, data: list[str], compiled: str, witness: str) -> list[dict[str, Any]]:
+    """Run several samples and keep what calibration needs: outputs, and the ranges that were met."""
+    results = []
+    for sample in data:
+        run = ezkl.gen_witness(sample, compiled, witness)
+        outputs = [[_signed(ezkl, felt) for felt in tensor] for tensor in run["outputs"]]
+        ranges = {k: run[k] for k in ("max_lookup_inputs", "min_lookup_inputs", "max_range_size")}
+        results.append({"outputs": outputs, **ranges})
+    return results
+
+
+def _signed(ezkl: Any, felt: str) -> int:
+    """A little-endian hexadecimal field element as a signed integer."""
+    from vml.backends.ezkl.bn254 import R
+
+    value = int.from_bytes(bytes.fromhex(felt), "little")
+    return value if value <= R // 2 else value - R
+
+
+def _setup(ezkl: Any, compiled: str, vk: str, pk: str, srs: str) -> None:
+    ezkl.setup(compiled, vk, pk, srs_path=srs)
+
+
+def _prove(ezkl: Any, witness: str, compiled: str, pk: str, proof: str, srs: str) -> None:
+    ezkl.prove(witness, compiled, pk, proof, srs)
+
+
+def _verify(ezkl: Any, proof: str, settings: str, vk: str, srs: str) -> bool:
+    return bool(ezkl.verify(proof, settings, vk, srs, True))
+
+
+def _verify_exact(ezkl: Any, proof: str, shorter: str, settings: str, vk: str, srs: str) -> list[bool]:
+    """Whether a proof holds, and whether it still holds without its last word."""
+    return [_holds(ezkl, path, settings, vk, srs) for path in (proof, shorter)]
+
+
+def _holds(ezkl: Any, proof: str, settings: str, vk: str, srs: str) -> bool:
+    try:
+        return _verify(ezkl, proof, settings, vk, srs)
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return False
+
+
+def _poseidon(ezkl: Any, messages: list[list[str]]) -> list[str]:
+    """Poseidon digests of lists of little-endian hexadecimal field elements."""
+    return [str(ezkl.poseidon_hash(message)[0]) for message in messages]
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "version": _version,
+    "gen_settings": _gen_settings,
+    "calibrate": _calibrate,
+    "compile": _compile,
+    "witness": _witness,
+    "witnesses": _witnesses,
+    "setup": _setup,
+    "prove": _prove,
+    "verify_exact": _verify_exact,
+    "poseidon": _poseidon,
+}
+
+
+def main() -> int:
+    """Serve jobs until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        import ezkl
+    except ImportError as error:
+        print(json.dumps({"failed": "missing", "message": str(error)}), file=answers, flush=True)
+        return 1
+    for line in sys.stdin:
+        job = json.loads(line)
+        started = time.perf_counter()
+        try:
+            result = OPERATIONS[job["operation"]](ezkl, **job["arguments"])
+            answer = {"result": result, "seconds": time.perf_counter() - started}
+        # A Rust panic arrives as a BaseException that is no Exception; it must become an answer too.
+        except BaseException as error:
+            kind = "error" if isinstance(error, Exception) else "panic"
+            answer = {"failed": kind, "message": str(error)[:4000]}
+        print(json.dumps(answer), file=answers, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
