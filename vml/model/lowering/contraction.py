@@ -122,8 +122,7 @@ def _labels(equation: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[
         return [*before, *middle, *after]
 
     wide = [
-        rank - len(text.replace("...", "")) if "..." in text else 0
-        for text, rank in zip(texts, ranks, strict=True)
+        rank - len(text.replace("...", "")) if "..." in text else 0 for text, rank in zip(texts, ranks, strict=True)
     ]
     terms = [spell(text, dots) for text, dots in zip(texts, wide, strict=True)]
     if any(len(term) != rank for term, rank in zip(terms, ranks, strict=True)):

@@ -41,9 +41,7 @@ def convolve(b: Numbers, x: Value, weights: Factor, windows: Sequence[Window], b
         loops.append((out, 0, kernel[1]))
     shape = [x.shape[0], *counts, *(n for n, _, _ in loops)]
     over_x = View(x.view.offset, (batch, *steps, *(s for _, s, _ in loops), *reach, channel))
-    over_w = View(
-        weights.value.view.offset, (0, *(0 for _ in counts), *(s for _, _, s in loops), *kernel[2:])
-    )
+    over_w = View(weights.value.view.offset, (0, *(0 for _ in counts), *(s for _, _, s in loops), *kernel[2:]))
     constant = bias.reshape(shape[1 + len(counts) :]) if isinstance(bias, np.ndarray) else None
     y = product(b, shape, [*taps, inner], (x, over_x), (weights, over_w), constant)
     strides = row_major([x.shape[0], *counts, groups * out])
@@ -96,9 +94,7 @@ def _spread(node: OnnxNode, sizes: Sequence[int], taps: Sequence[int]) -> list[t
     if not wanted and auto in ("SAME_UPPER", "SAME_LOWER"):
         wanted = [n * stride for n, stride in zip(sizes, strides, strict=True)]
     result = []
-    for axis, (size, kernel, stride, dilation) in enumerate(
-        zip(sizes, taps, strides, dilations, strict=True)
-    ):
+    for axis, (size, kernel, stride, dilation) in enumerate(zip(sizes, taps, strides, dilations, strict=True)):
         reach = (kernel - 1) * dilation + 1
         full = stride * (size - 1) + extra[axis] + reach
         begin, end = pads[axis]

@@ -1,13 +1,13 @@
 """BatchNormalization (inference), LayerNormalization, InstanceNormalization.
 
-Batch normalisation with constant statistics is one factor and one summand per channel. The other two normalise over
+Batch normalisation with constant statistics is one factor and one summand per channel. The others normalise over
 n elements: with codes c of scale s, d = n c - sum(c) is exact and equals n s (x - mean). Its 16-bit form q (scale
 t) gives Q = sum(q^2), so that variance = Q / (n t^2), and with integers A and E = A n t^2 epsilon
 
-    R = isqrt(A Q + E),   standard deviation = R / (t sqrt(A n)),   (x - mean) / deviation = (d / R) t sqrt(A n) / (n s).
+    R = isqrt(A Q + E),  deviation = R / (t sqrt(A n)),  (x - mean) / deviation = (d / R) t sqrt(A n) / (n s).
 
-A is as large as 2^60 allows, so R keeps about 30 bits of a wide variance and half of those of a narrow one; d is not
-rounded before the division. The square root of A n is rational to 2^-ROOT_BITS.
+A is as large as 2^60 allows, so R keeps about 30 bits of a wide variance and half of those of a narrow one; d is
+not rounded before the division. The square root of A n is rational to 2^-ROOT_BITS.
 """
 
 from __future__ import annotations

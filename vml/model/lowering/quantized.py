@@ -22,7 +22,7 @@ from vml.model.builder import Value
 from vml.model.lowering.base import Lowering, OnnxNode, Refused, normalize_axis, static
 from vml.model.lowering.weights import JOINED_BITS, ChannelCodes, rescaled_by
 from vml.model.numbers import Numbers, Tensor
-from vml.model.tensor import contiguous
+from vml.model.tensor import row_major
 
 FACTOR_BITS = 24
 
@@ -143,7 +143,10 @@ def _before_zero_point(b: Numbers, x: Value, zero: int) -> Value | None:
         return None
     adds = (node.attributes["alpha"], node.attributes["gamma"]) == (1, zero)
     source = b.nodes[node.inputs[0]].header
-    whole = node.attributes["a"] == contiguous(node.header.shape) and source.size == node.header.size
+    view, shape = node.attributes["a"], node.header.shape
+    # Along an axis of size 1 a stride has no meaning.
+    steps = [(s, t) for n, s, t in zip(shape, view.strides, row_major(shape), strict=True) if n > 1]
+    whole = view.offset == 0 and all(s == t for s, t in steps) and source.size == node.header.size
     return replace(x, ref=node.inputs[0]) if adds and whole else None
 
 

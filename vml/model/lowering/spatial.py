@@ -62,9 +62,7 @@ def padding(node: OnnxNode, rank: int) -> list[tuple[int, int]]:
     """The pads attribute as (begin, end) per axis. Raises Refused for negative padding."""
     pads = [int(v) for v in node.attributes.get("pads") or [0] * (2 * rank)]
     if len(pads) != 2 * rank or min(pads, default=0) < 0:
-        raise Refused(
-            f"pads {pads} for {rank} spatial axes; a Slice before the node can replace negative pads"
-        )
+        raise Refused(f"pads {pads} for {rank} spatial axes; a Slice before the node can replace negative pads")
     return list(zip(pads[:rank], pads[rank:], strict=True))
 
 
@@ -85,9 +83,7 @@ def sliding(node: OnnxNode, sizes: Sequence[int], kernel: Sequence[int], ceil: b
     auto = node.attributes.get("auto_pad", "NOTSET")
     pads = padding(node, rank) if auto == "NOTSET" else [(0, 0)] * rank
     windows = []
-    for size, taps, stride, dilation, (begin, end) in zip(
-        sizes, kernel, strides, dilations, pads, strict=True
-    ):
+    for size, taps, stride, dilation, (begin, end) in zip(sizes, kernel, strides, dilations, pads, strict=True):
         reach = (taps - 1) * dilation + 1
         if auto in ("SAME_UPPER", "SAME_LOWER"):
             total = max((-(-size // stride) - 1) * stride + reach - size, 0)

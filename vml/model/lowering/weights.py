@@ -178,9 +178,7 @@ def joined(b: Numbers, value: Value, steps: Sequence[Fraction]) -> Value:
     return replace(result, scale=value.scale * target)
 
 
-def rescaled_by(
-    b: Numbers, value: Value, ratios: Sequence[Fraction], shape: Sequence[int], lo: int, hi: int
-) -> Value:
+def rescaled_by(b: Numbers, value: Value, ratios: Sequence[Fraction], shape: Sequence[int], lo: int, hi: int) -> Value:
     """Codes times ratios (row-major in ``shape``, which broadcasts to the value), rounded and clamped to lo..hi.
 
     Raises:
