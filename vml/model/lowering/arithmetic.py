@@ -159,9 +159,18 @@ def _power(b: Numbers, node: OnnxNode, x: Value, exponent: Fraction) -> Value:
         return square_root(b, x)
     if exponent == Fraction(-1, 2):
         return reciprocal(b, square_root(b, x), limit)
-    if x.limit is not None and x.limit[0] < 0:
-        raise Refused(f"a base that may be negative to the power {float(exponent):g}")
-    return exponential(b, b.scaled(logarithm(b, x), exponent), limit)
+    return _by_logarithm(b, node, x, np.array(float(exponent)))
+
+
+def _by_logarithm(b: Numbers, node: OnnxNode, x: Value, exponents: np.ndarray) -> Value:
+    """exp(exponents * ln(x)). Where x < 0 the power is not a real number, unless the exponent is whole: refused."""
+    whole = exponents[exponents == np.rint(exponents)]
+    if whole.size and b.bounds(x)[0] < 0:
+        raise Refused(
+            f"a base that may be negative to the power {float(whole.flat[0]):g}: powers beyond {LARGEST_POWER}, and "
+            f"more than {LARGEST_POWER} different ones, need a base that calibration shows to be positive"
+        )
+    return exponential(b, product(b, logarithm(b, x), exponents), node.limits[0])
 
 
 def _pow(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
@@ -171,11 +180,12 @@ def _pow(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Te
         if base is None or base <= 0 or y.kind != "float":
             raise Refused("its exponent must be a constant (or its base one positive constant)")
         return [over(exponential(b, b.scaled(y, Fraction(math.log(base))), node.limits[0]), x)]
+    b.check_finite(y)
     value, exponents = b.lift(x), sorted({float(e) for e in y.reshape(-1)})
-    if not all(math.isfinite(e) for e in exponents) or len(exponents) > LARGEST_POWER:
-        raise Refused(
-            f"its exponent holds {len(exponents)} different numbers; at most {LARGEST_POWER} finite ones are done"
-        )
+    if len(exponents) > LARGEST_POWER:
+        if value.kind != "float":
+            raise Refused(f"integers to {len(exponents)} different powers; at most {LARGEST_POWER} are done")
+        return [_by_logarithm(b, node, value, y.astype(np.float64))]
     powers = [_power(b, node, value, Fraction(e)) for e in exponents]
     if value.kind == "float" and len(powers) > 1:
         powers = b.align([replace(power, limit=node.limits[0]) for power in powers])

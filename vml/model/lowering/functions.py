@@ -47,6 +47,8 @@ Q15 = Fraction(1 << 15)
 ARGUMENT_BITS = 17
 """A factor that brings an argument to a table's scale carries at least this many bits where the range allows it."""
 
+ONE = Fraction(1)
+
 TURN = 1 << 16
 """Codes of a full turn in the sine table."""
 
