@@ -31,9 +31,9 @@ import onnxslim
 from magika.types import Seekable
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from vml.model.compiler import compile_model
 
 from benchmarks.machine import publish
+from vml.model.compiler import compile_model
 
 FILES_A_SUFFIX = 12
 # Every fourth file of a suffix calibrates and is never tested.
@@ -55,9 +55,7 @@ class Classifier:
         self.labels = [str(label) for label in self.magika._model_config.target_labels_space]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
-        self.session = onnxruntime.InferenceSession(
-            str(self.path), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
         (self.input_name,) = [edge.name for edge in self.session.get_inputs()]
         (self.output_name,) = [edge.name for edge in self.session.get_outputs()]
 
@@ -221,9 +219,7 @@ def _ask_ezkl(model: bytes) -> dict[str, Any]:
     sender.close()
     answered = receiver.poll(EZKL_LIMIT_S)
     try:
-        answer: dict[str, Any] = (
-            receiver.recv() if answered else {"refused": f"no answer in {EZKL_LIMIT_S:.0f} s"}
-        )
+        answer: dict[str, Any] = receiver.recv() if answered else {"refused": f"no answer in {EZKL_LIMIT_S:.0f} s"}
     except EOFError:
         answer = {"refused": "the process ended without an answer"}
     process.kill()

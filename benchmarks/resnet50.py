@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from vml.model.compiler import compile_model
 
 from benchmarks.machine import publish
+from vml.model.compiler import compile_model
 
 MODEL = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_resnet50.onnx"
 SHAPE = (1, 3, 224, 224)

@@ -17,9 +17,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PAGES = (HERE / "README.md", HERE.parent / "docs" / "models.md")
-BLOCK = re.compile(
-    r"(<!-- benchmarks\.tables (\w+): start -->\n)(.*?)(<!-- benchmarks\.tables \2: end -->)", re.S
-)
+BLOCK = re.compile(r"(<!-- benchmarks\.tables (\w+): start -->\n)(.*?)(<!-- benchmarks\.tables \2: end -->)", re.S)
 
 
 def measured_on(result: dict[str, Any]) -> str:

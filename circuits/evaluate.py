@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from recording import run_float, sha256
+
 from vml.model.compiler import compile_model
 
 HERE = Path(__file__).resolve().parent
@@ -60,8 +61,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
 def table(infos: list[dict[str, Any]]) -> str:
     """The models as a Markdown table."""
     lines = [
-        "| model | input | weights | operators | float accuracy | integer accuracy "
-        "| same decision | largest error |",
+        "| model | input | weights | operators | float accuracy | integer accuracy | same decision | largest error |",
         "|---|---|---:|---|---:|---:|---:|---:|",
     ]
     for info in infos:

@@ -102,9 +102,7 @@ def mlp_onnx(
     for index, (op, constant) in enumerate(before):
         constants.append(numpy_helper.from_array(constant.astype(np.float32), f"scaler.{index}"))
         nodes.append(
-            helper.make_node(
-                op, [current, f"scaler.{index}"], [f"scaled.{index}"], name=f"scaler_{op.lower()}"
-            )
+            helper.make_node(op, [current, f"scaler.{index}"], [f"scaled.{index}"], name=f"scaler_{op.lower()}")
         )
         current = f"scaled.{index}"
     for index, (weight, bias) in enumerate(layers):
@@ -205,9 +203,7 @@ def record(
         **about,
         "inputs": [_edge(value) for value in proto.graph.input],
         "outputs": [_edge(value) for value in proto.graph.output],
-        "weights": int(
-            sum(np.prod(t.dims, dtype=np.int64) for t in proto.graph.initializer if t.data_type == 1)
-        ),
+        "weights": int(sum(np.prod(t.dims, dtype=np.int64) for t in proto.graph.initializer if t.data_type == 1)),
         "opset": proto.opset_import[0].version,
         "operators": sorted({node.op_type for node in proto.graph.node}),
         "rows": {

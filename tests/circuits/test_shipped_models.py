@@ -85,9 +85,7 @@ def test_data_fit_the_model_and_the_recorded_accuracy(name: str) -> None:
         assert len(calibration[edge["name"]]) == described["rows"]["calibration"]
         assert np.array_equal(one, rows[described["sample"]["holdout_row"]][None])
     answers = scores(folder / "model.onnx", edge["name"], rows)
-    assert (answers.argmax(1) == labels).mean() == pytest.approx(
-        described["accuracy"]["float_holdout"], abs=1e-6
-    )
+    assert (answers.argmax(1) == labels).mean() == pytest.approx(described["accuracy"]["float_holdout"], abs=1e-6)
     assert answers.argmax(1)[described["sample"]["holdout_row"]] == described["sample"]["label"]
 
 

@@ -159,9 +159,7 @@ def test_script_may_import_its_neighbours(torch: Any, tmp_path: Path) -> None:
     (tmp_path / "neighbour_layers.py").write_text("WIDTH = 5\n")
     source = script(
         tmp_path,
-        "from neighbour_layers import WIDTH\n"
-        "def make():\n"
-        "    return nn.Linear(WIDTH, 2), torch.ones(1, WIDTH)\n",
+        "from neighbour_layers import WIDTH\ndef make():\n    return nn.Linear(WIDTH, 2), torch.ones(1, WIDTH)\n",
     )
     assert export_factory(source, "make", tmp_path / "model.onnx").inputs == {"input": (1, 5)}
 
