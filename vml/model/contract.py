@@ -8,9 +8,13 @@ exactly in whatever order, with or without fused multiply-add, on any number of 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +22,12 @@ from vml.model.codec import View
 from vml.model.graph import Node
 from vml.model.views import read
 
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
 SLAB_ELEMENTS = 1 << 18
+PARALLEL_PRODUCTS = 1 << 21  # multiplications below which threads cost more than they give
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 DIRECT_TERMS = 64  # up to here a product without shared rows or columns runs in the direct kernel
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -110,33 +119,76 @@ def contract(node: Node, plan: Plan, a: Array, b: Array, right: Array | None) ->
     return np.ascontiguousarray(placed.transpose(plan.order)).reshape(shape)  # a scalar stays one
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """A product small enough for the caches: out[rows, columns] = float64(window)[rows, terms] @ right^T."""
+
+    out: Array
+    window: Array
+    right: Array
+
+    def run(self) -> None:
+        left = np.ascontiguousarray(self.window, dtype=np.float64).reshape(self.out.shape[0], -1)
+        np.matmul(left, self.right.T, out=self.out)
+
+
+def _pieces(out: Array, window: Array, right: Array) -> Iterator[_Piece]:
+    """Cut one product along its outermost row axis into slabs, or along its columns where there are few rows."""
+    rows, columns = out.shape
+    terms = right.shape[1]
+    outer = window.shape[0] if rows > 1 else 1
+    if outer == 1 and rows > 1:
+        yield from _pieces(out, window[0], right)
+    elif outer > 1 and rows * terms > SLAB_ELEMENTS:
+        each = rows // outer
+        step = max(1, min(SLAB_ELEMENTS // (each * terms), -(-outer // THREADS)))
+        for start in range(0, outer, step):
+            block = window[start : start + step]
+            yield _Piece(out[start * each : (start + block.shape[0]) * each], block, right)
+    elif rows * columns * terms >= PARALLEL_PRODUCTS:
+        step = -(-columns // THREADS)
+        for start in range(0, columns, step):
+            yield _Piece(out[:, start : start + step], window, right[start : start + step])
+    else:
+        yield _Piece(out, window, right)
+
+
 def _fill(result: Array, window: Array, right: Array, batch_rank: int, terms: int) -> None:
-    """result = window @ right^T, slab by slab along the outermost row axis that keeps a slab small."""
-    batches, rows, _ = result.shape
-    if batches * rows * terms <= SLAB_ELEMENTS or window.ndim == batch_rank:
+    """result[batch] = window[batch] @ right[batch]^T, in pieces over all threads where the work is worth it."""
+    batches, rows, columns = result.shape
+    if batches > 1 and batches * rows * terms <= SLAB_ELEMENTS:
         left = np.ascontiguousarray(window, dtype=np.float64).reshape(batches, rows, terms)
         np.matmul(left, right.transpose(0, 2, 1), out=result)
         return
-    if batch_rank:
-        inner = result.reshape(*window.shape[:batch_rank], rows, result.shape[2])
-        columns = right.reshape(*window.shape[:batch_rank], *right.shape[1:])
-        for index in np.ndindex(*window.shape[:batch_rank]):
-            _fill(inner[index][None], window[index], columns[index][None], 0, terms)
+    pieces: list[_Piece] = []
+    for number, index in enumerate(np.ndindex(*window.shape[:batch_rank])):
+        pieces.extend(_pieces(result[number], window[index], right[number]))
+    if len(pieces) == 1 or batches * rows * columns * terms < PARALLEL_PRODUCTS:
+        for piece in pieces:
+            piece.run()
         return
-    outer = window.shape[0]
-    each = rows // outer
-    if outer == 1 and window.ndim > 1 and rows > 1:
-        _fill(result, window[0], right, 0, terms)
-        return
-    step = max(1, SLAB_ELEMENTS // max(1, each * terms))
-    for start in range(0, outer, step):
-        piece = window[start : start + step]
-        slab = np.ascontiguousarray(piece, dtype=np.float64).reshape(-1, terms)
-        np.matmul(slab, right[0].T, out=result[0, start * each : start * each + slab.shape[0]])
+    # One BLAS thread in each of ours: copying a slab and multiplying it then both use every core.
+    with _blas().limit(limits=1, user_api="blas"):
+        deque(_pool().map(_Piece.run, pieces), maxlen=0)
 
 
-def self_test() -> None:
+@cache
+def _blas() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, "vml-contract")
+
+
+def self_test(product: Callable[[Array, Array], Array] = np.matmul) -> None:
     """Refuse to run on a BLAS whose float64 products are not exact for integers below 2^52.
+
+    Args:
+        product: float64[m, k], float64[k, n] to float64[m, n].
 
     Raises:
         RuntimeError: a product differed from integer arithmetic.
@@ -147,5 +199,5 @@ def self_test() -> None:
         a = generator.integers(-reach, reach, (rows, terms))
         b = generator.integers(-reach, reach, (terms, columns))
         a[0], b[:, 0] = reach, reach
-        if not np.array_equal((a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64), a @ b):
+        if not np.array_equal(product(a.astype(np.float64), b.astype(np.float64)).astype(np.int64), a @ b):
             raise RuntimeError("this BLAS is not exact on integers in float64; install another numpy build")
