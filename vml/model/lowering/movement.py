@@ -117,7 +117,7 @@ def expand(b: Numbers, node: OnnxNode, inputs: Inputs) -> list[Tensor]:
 
 
 def concat(b: Numbers, node: OnnxNode, inputs: Inputs) -> list[Tensor]:
-    filled = [t for t in inputs if t is not None and math.prod(t.shape)]
+    filled = [t for t in inputs if t is not None and 0 not in t.shape]
     axis = normalize_axis(node.attributes["axis"], len(filled[0].shape))
     aligned = b.align(filled)
     return [aligned[0] if len(aligned) == 1 else views.concat(b, aligned, axis)]
