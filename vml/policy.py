@@ -1,6 +1,6 @@
 """Policy: which verified claims are good enough for this verifier.
 
-A backend says what a proof shows and what it rests on (`VerifiedClaim`); a policy says whether that is enough.
+A backend says what a proof shows and what it rests on (`VerifiedClaim`); a policy says if that is enough.
 It is a list of rules, each an object with one method that returns or raises, written in Python or as YAML
 (`docs/policy.md`). An empty policy refuses; unsafe test set-ups, simulated evidence and claims that may still
 be disputed are refused unless the policy says otherwise.
