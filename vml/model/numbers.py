@@ -23,6 +23,7 @@ from vml.model.tensor import VALUE_LIMIT
 
 GUARD_BITS = 14
 MANTISSA_BITS = 12
+PRODUCT_BITS = 8  # what factors of an elementwise product keep beyond the activation width
 LIGHT_BITS = 30
 Tensor = Value | np.ndarray
 """What a lowering takes and gives: a value in the graph, or a static numpy array."""
@@ -175,6 +176,11 @@ class Numbers(Builder):
         if multiplier >> (factor_bits - 1) == 0 and header.bound >> LIGHT_BITS and max(-lo, hi) >> LIGHT_BITS == 0:
             light = self._lightened(value, int(max(-lo, hi) / ratio) + 1)
             return self.to_scale(light, target, lo, hi, bits, factor_bits)
+        if multiplier == 0 and ratio < 1:
+            # No single multiplier goes so far down: 16 bits first.
+            dropped = self.rescale_codes(value, 1, 16, -VALUE_LIMIT + 1, VALUE_LIMIT - 1, kind=value.kind)
+            dropped = replace(dropped, scale=value.scale / (1 << 16), limit=value.limit)
+            return self.to_scale(dropped, target, lo, hi, bits, factor_bits)
         if multiplier == 0:
             raise UnsupportedModel(
                 f"node {self.name!r}: codes up to {header.bound} cannot be multiplied by {float(ratio):.3g}; "
@@ -213,7 +219,7 @@ class Numbers(Builder):
         """
         bits = bits or self.bits
         value = self.lift(tensor, bits)
-        header, limit = self.header(value), code_limit(bits)
+        fits = -limit - 1 <= header.lo and header.hi <= limit
         fits = header.bound <= limit
         if fits and lo is None:
             return value
@@ -336,7 +342,8 @@ class Numbers(Builder):
             if len(shape) == a.rank:
                 self.check_finite(b)
                 return self.scaled(a, Fraction(float(b.reshape(()))))
-        first, second = self.narrow(a), self.narrow(b)
+        # Wider than activations: squares and cubes (variances, tanh-Gelu) would lose their small values at 16 bits.
+        first, second = (self.narrow(t, self.bits + PRODUCT_BITS) for t in (a, b))
         return self.multiply(first, second, scale=first.scale * second.scale, kind=_kind(first, second))
 
     def scaled(self, value: Value, factor: Fraction) -> Value:
