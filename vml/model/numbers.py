@@ -219,8 +219,8 @@ class Numbers(Builder):
         """
         bits = bits or self.bits
         value = self.lift(tensor, bits)
+        header, limit = self.header(value), code_limit(bits)
         fits = -limit - 1 <= header.lo and header.hi <= limit
-        fits = header.bound <= limit
         if fits and lo is None:
             return value
         key = (value, bits, lo)
