@@ -24,9 +24,8 @@ from vml.backends.types import (
 from vml.errors import MalformedProof
 
 if TYPE_CHECKING:
-    from vml.policy import Policy
-
     from vml.model import Model
+    from vml.policy import Policy
     from vml.proof import Proof
 
 __all__ = [

@@ -3,18 +3,19 @@
 The error depends on the two scales and on how often products are scaled back; the cost depends on those and
 on how numbers are decomposed, how many columns a block has and how many rows there are. So:
 
-1. for every rebase multiplier, find the smallest scales whose error on the calibration sample is allowed;
+1. find the smallest scales whose error on a few calibration rows is allowed, for every rebase multiplier;
 2. bisect how many bits the largest intermediate value takes, and add a margin;
 3. for every way to cut those bits into digits, and one or two columns, lay the circuit out and predict.
 
-The cheapest candidate wins. Everything is measured with ezkl's own executor.
+The cheapest candidate that stays within the error on all calibration rows wins. Errors are measured with
+ezkl's own executor.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,16 @@ from vml.backends.ezkl.process import Engine, EngineFailed
 from vml.backends.types import Progress
 from vml.errors import UnsupportedModel
 
-MULTIPLIERS = (1, 2, 4, 10)
-SCALES = range(3, 15)
+MULTIPLIERS = (10, 4, 2, 1)
+SCALES = (3, 5, 7, 9, 11, 13, 15)
+MORE_BITS = 2
+SEARCH_ROWS = 4
+ATTEMPTS = 4
 MARGIN_BITS = 1
 MAX_LEGS = 4
-MAX_BITS = 56
+MAX_BITS = 52
 MAX_DIGIT_BITS = 16
-MAX_COLUMNS = 12
+MAX_COLUMNS = 8
 """Of all blocks together: each one makes the proof longer and an on-chain check dearer."""
 
 DEFAULT_RELATIVE_ERROR = 0.02
@@ -59,6 +63,11 @@ class Sample:
     files: tuple[str, ...]
     outputs: tuple[tuple[np.ndarray[Any, Any] | None, ...], ...]
 
+    def some(self, count: int) -> Sample:
+        """A few rows, spread evenly."""
+        step = max(1, len(self.files) // count)
+        return Sample(self.files[::step][:count], self.outputs[::step][:count])
+
     @property
     def spread(self) -> float:
         """Largest absolute value of any float output."""
@@ -74,14 +83,14 @@ class Tuned:
         run_args: the arguments.
         cost: predicted.
         error: largest absolute error against onnxruntime on the sample; 0 where all outputs are integers.
-        allowed: the error that was allowed.
+        allowed: the error that was allowed; None where none was stated.
         tried: how many layouts were looked at.
     """
 
     run_args: RunArgs
     cost: Cost
     error: float
-    allowed: float
+    allowed: float | None
     tried: int
 
 
@@ -99,7 +108,9 @@ class Tuner:
     def __init__(self, engine: Engine, model: Path, sample: Sample, base: RunArgs, folder: Path) -> None:
         self._engine, self._model, self._sample = engine, str(model), sample
         self._base, self._folder = base, folder
+        self._few = sample.some(SEARCH_ROWS)
         self._tried = 0
+        self.refusal: EngineFailed | None = None
 
     def search(self, max_error: float | None = None, progress: Progress | None = None) -> Tuned:
         """Find the cheapest circuit.
@@ -112,22 +123,38 @@ class Tuner:
             UnsupportedModel: no candidate stays within the error.
         """
         allowed = DEFAULT_RELATIVE_ERROR * self._sample.spread if max_error is None else max_error
-        best: tuple[Tuned, RunArgs] | None = None
+        target = allowed
+        for _ in range(ATTEMPTS):
+            found = self._cheapest(target, progress)
+            # The search looks at few rows; all rows decide.
+            error = self.error(found[0], self._sample)
+            if error is not None and error <= allowed:
+                return Tuned(*found, error, allowed, self._tried)
+            target /= 2 if error is None else max(error / target, 1.0) * 1.1
+        raise self._hopeless(allowed)
+
+    def _cheapest(self, allowed: float, progress: Progress | None) -> tuple[RunArgs, Cost]:
+        """The cheapest candidate within the error on the few rows of the search."""
+        start = self._scales(allowed)
+        best: tuple[RunArgs, Cost] | None = None
         for done, multiplier in enumerate(MULTIPLIERS):
             if progress:
-                progress("tuning", done / len(MULTIPLIERS))
-            found = self._scales(multiplier, allowed)
-            if found is None:
+                progress("tuning", (1 + done) / (1 + len(MULTIPLIERS)))
+            scaled = self._rescaled(start, multiplier, allowed)
+            if scaled is None:
                 continue
-            scaled, error = found
             for candidate, price in self._layouts(scaled):
-                if best is None or price.key_words < best[0].cost.key_words:
-                    best = (Tuned(candidate, price, error, allowed, self._tried), scaled)
+                if best is None or price.key_words < best[1].key_words:
+                    best = (candidate, price)
         if best is None:
-            raise UnsupportedModel(f"no ezkl circuit stays within an error of {allowed:.3g}; allow more with max_error")
-        if progress:
-            progress("tuning", 1.0)
-        return replace(best[0], tried=self._tried)
+            raise self._hopeless(allowed)
+        return best
+
+    def _hopeless(self, allowed: float) -> UnsupportedModel:
+        why = f" (the last refusal: {self.refusal.message[:300]})" if self.refusal else ""
+        return UnsupportedModel(
+            f"no ezkl circuit stays within an error of {allowed:.3g}; allow more with max_error{why}"
+        )
 
     def default(self, max_error: float | None = None, target: str = "resources") -> Tuned:
         """What ezkl's own calibration chooses from its default grid, with its error and cost.
@@ -150,21 +177,22 @@ class Tuner:
         chosen["lookup_range"] = tuple(chosen["lookup_range"])
         visible = {k: v for k, v in asdict(self._base).items() if k.endswith("visibility")}
         arguments = RunArgs(**{**chosen, **visible})
-        error = self.error(arguments)
+        error = self.error(arguments, self._sample)
         if error is None:
             raise UnsupportedModel(f"ezkl's own calibration does not run on its own sample: {self.refusal}")
         if max_error is not None and error > max_error:
             raise UnsupportedModel(f"ezkl's own calibration errs by {error:.3g}, {max_error:.3g} is allowed")
-        return Tuned(arguments, cost(self._settings), error, math.inf if max_error is None else max_error, 1)
+        return Tuned(arguments, cost(self._settings), error, max_error, 1)
 
-    def error(self, arguments: RunArgs) -> float | None:
-        """Largest absolute error on the sample; None where ezkl cannot run it."""
-        runs = self._run(arguments)
+    def error(self, arguments: RunArgs, sample: Sample | None = None) -> float | None:
+        """Largest absolute error on a sample, the few rows of the search by default; None where it cannot run."""
+        sample = sample or self._few
+        runs = self._run(arguments, sample)
         if runs is None:
             return None
         settings = self._settings
         worst = 0.0
-        for run, expected in zip(runs, self._sample.outputs, strict=True):
+        for run, expected in zip(runs, sample.outputs, strict=True):
             scales = settings["model_output_scales"]
             for values, scale, wanted in zip(run["outputs"], scales, expected, strict=False):
                 if wanted is not None:
@@ -172,8 +200,8 @@ class Tuner:
                     worst = max(worst, float(np.abs(got - wanted).max()))
         return worst
 
-    def _run(self, arguments: RunArgs) -> list[dict[str, Any]] | None:
-        """Lay out, compile, and run the sample; None where ezkl refuses."""
+    def _run(self, arguments: RunArgs, sample: Sample) -> list[dict[str, Any]] | None:
+        """Lay out, compile, and run a sample; None where ezkl refuses."""
         settings, compiled = str(self._folder / "probe.json"), str(self._folder / "probe.bin")
         self._tried += 1
         try:
@@ -183,7 +211,7 @@ class Tuner:
             self._engine.call("compile", model=self._model, compiled=compiled, settings=settings)
             runs: list[dict[str, Any]] = self._engine.call(
                 "witnesses",
-                data=list(self._sample.files),
+                data=list(sample.files),
                 compiled=compiled,
                 witness=str(self._folder / "probe.wit"),
             )
@@ -195,10 +223,10 @@ class Tuner:
         self._lookups = _lookup_range(runs)
         return runs
 
-    def _generous(self, multiplier: int, input_scale: int, param_scale: int) -> RunArgs:
-        """Arguments under which only the scales matter."""
+    def _generous(self, input_scale: int, param_scale: int, multiplier: int) -> RunArgs:
+        """Arguments under which only the scales matter, with nothing hashed, which would only take time."""
         return replace(
-            self._base,
+            RunArgs(),
             input_scale=input_scale,
             param_scale=param_scale,
             scale_rebase_multiplier=multiplier,
@@ -208,43 +236,53 @@ class Tuner:
             logrows=MAX_LOG_ROWS,
         )
 
-    def _scales(self, multiplier: int, allowed: float) -> tuple[RunArgs, float] | None:
-        """The smallest scales within the error: both equal first, then each smaller while it goes."""
-        for scale in SCALES:
-            arguments = self._generous(multiplier, scale, scale)
+    def _scales(self, allowed: float) -> RunArgs:
+        """The smallest scales within the error, without scaling back: both equal, then each on its own."""
+
+        def fits(arguments: RunArgs) -> bool:
+            error = self.error(arguments)
+            return error is not None and error <= allowed
+
+        never = MULTIPLIERS[0]
+        # Upwards, not by bisection from above: large scales fail as well, by overflow.
+        below = 1
+        for both in SCALES:
+            if fits(self._generous(both, both, never)):
+                break
+            below = both
+        else:
+            raise self._hopeless(allowed)
+        both = _least(below + 1, both, lambda s: fits(self._generous(s, s, never))) or both
+        source = _least(1, both, lambda s: fits(self._generous(s, both, never))) or both
+        weights = _least(1, both, lambda s: fits(self._generous(source, s, never))) or both
+        return self._generous(source, weights, never)
+
+    def _rescaled(self, start: RunArgs, multiplier: int, allowed: float) -> RunArgs | None:
+        """The scales with products scaled back more often; a bit or two more may make up for it."""
+        for more in range(MORE_BITS + 1):
+            arguments = self._generous(start.input_scale + more, start.param_scale + more, multiplier)
             error = self.error(arguments)
             if error is not None and error <= allowed:
-                break
-        else:
-            return None
-        for name in ("input_scale", "param_scale"):
-            while getattr(arguments, name) > 1:
-                smaller = self._generous(
-                    multiplier,
-                    arguments.input_scale - (name == "input_scale"),
-                    arguments.param_scale - (name == "param_scale"),
-                )
-                less = self.error(smaller)
-                if less is None or less > allowed:
-                    break
-                arguments, error = smaller, less
-        return arguments, error
+                return arguments
+        return None
 
-    def _bits(self, arguments: RunArgs) -> int:
+    def _bits(self, arguments: RunArgs) -> int | None:
         """How many bits the largest decomposed value takes on the sample, found by bisection."""
-        low, high = 1, MAX_BITS // 2
-        while low < high:
-            half = (low + high) // 2
-            fits = self._run(replace(arguments, decomp_base=1 << half, decomp_legs=2)) is not None
-            low, high = (low, half) if fits else (half + 1, high)
-        return 2 * low
+
+        def fits(half: int) -> bool:
+            cut = replace(arguments, decomp_base=1 << half, decomp_legs=2)
+            return self._run(cut, self._few) is not None
+
+        half = _least(1, MAX_BITS // 2, fits)
+        return None if half is None else 2 * half
 
     def _layouts(self, scaled: RunArgs) -> Iterator[tuple[RunArgs, Cost]]:
         """Every way to decompose and to arrange columns, with its predicted cost."""
-        if self._run(scaled) is None:
-            return
         lookups = self._lookups
-        bits = max(self._bits(scaled) + MARGIN_BITS, _CONTEXT_BITS)
+        needed = self._bits(scaled)
+        if needed is None:
+            return
+        bits = max(needed + MARGIN_BITS, _CONTEXT_BITS)
         for legs in range(1, MAX_LEGS + 1):
             digit = math.ceil(bits / legs)
             if not 2 <= digit <= MAX_DIGIT_BITS:
@@ -256,6 +294,9 @@ class Tuner:
                     decomp_legs=legs,
                     num_inner_cols=inner,
                     lookup_range=lookups,
+                    input_visibility=self._base.input_visibility,
+                    param_visibility=self._base.param_visibility,
+                    output_visibility=self._base.output_visibility,
                 )
                 priced = self._price(arguments)
                 if priced is not None:
@@ -276,6 +317,16 @@ class Tuner:
             return None
         price = cheapest_rows(settings)
         return replace(arguments, logrows=price.log_rows), price
+
+
+def _least(low: int, high: int, fits: Callable[[int], bool]) -> int | None:
+    """The smallest number that fits, taken to be monotone; None if none does."""
+    if low < high and not fits(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+    return high
 
 
 def cheapest_rows(settings: Mapping[str, Any]) -> Cost:
