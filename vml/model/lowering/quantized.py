@@ -37,7 +37,7 @@ def integer_range(dtype: np.dtype[Any]) -> tuple[int, int]:
 
 
 def _laid(node: OnnxNode, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Scales or zero points (one, one per position of the axis, or one per block) so that they broadcast to ``shape``."""
+    """Scales or zero points (one, one per position of the axis, or per block), broadcasting to ``shape``."""
     if array.size == 1:
         return array.reshape(())
     axis = normalize_axis(int(node.attributes.get("axis", 1)), len(shape))
@@ -130,7 +130,8 @@ def _constant(b: Numbers, node: OnnxNode, x: np.ndarray, steps: np.ndarray, zero
     lo, hi = integer_range(x.dtype)
     codes = x.astype(np.int64) - zero
     if hi - lo > 1 << 16 or (steps.size > 1 and "block_size" in node.attributes):
-        return codes.astype(np.float32) * steps.astype(np.float32)
+        floats: np.ndarray = codes.astype(np.float32) * steps.astype(np.float32)
+        return floats
     if steps.size == 1:
         return b.constant(codes, 1 / _fractions(steps)[0])
     return ChannelCodes.of(codes, _fractions(steps), int(np.argmax(np.array(steps.shape) > 1)))
