@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-FINE_BITS = 24
-"""Width of an input that is first shifted or scaled by the graph itself: as many bits as a float32 has."""
+FINE_BITS = 31
+"""Width of an input that the graph itself first shifts or scales: the widest that is stored in four bytes."""
 
 MOVES = frozenset({"Cast", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 SCALES = frozenset({"Add", "BatchNormalization", "Div", "Mul", "Sub"})
@@ -105,8 +105,9 @@ def _float_codes(rows: Array, declared: Interval | None, bits: int, headroom: Fr
     scale = nice_scale(limit / reach)
     power = Fraction(2) ** (scale.numerator.bit_length() - scale.denominator.bit_length())
     power = power if power <= scale else power / 2
-    # Rows that are whole multiples of some 2^-k (integers, quarters) stay exact under a power of two.
-    if exact_scale(rows, limit) is not None:
+    # Rows that are whole multiples of some 2^-k (integers, quarters) stay exact under a finer power of two.
+    exact = exact_scale(rows, limit)
+    if exact is not None and exact <= power:
         scale = power
     return math.floor(low * scale + Fraction(1, 2)), math.floor(high * scale + Fraction(1, 2)), scale
 
@@ -127,15 +128,16 @@ def quantize(spec: TensorSpec, values: Array, saturate: bool = False) -> Array:
     """
     lo, hi = spec.header.lo, spec.header.hi
     bound = f"{_units(spec, lo)}..{_units(spec, hi)}"
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        raise OutOfRange(spec.name, _place(np.isnan(values)), "NaN", bound)
+    codes: Array
     if values.dtype.kind == "f":
-        # Far outside there may be no code at all (infinity): pull such values to just outside, where they
-        # are refused or clamped like any other.
-        ends = (np.float64((lo - 2) / spec.scale), np.float64((hi + 2) / spec.scale))
-        codes = to_codes(np.clip(values.astype(np.float64), *ends), spec.scale)
+        if np.isnan(values).any():
+            raise OutOfRange(spec.name, _place(np.isnan(values)), "NaN", bound, "NaN has no code")
+        # Infinity has no code either: what lies well outside is told apart before the exact arithmetic.
+        below, above = values < float((lo - 2) / spec.scale), values > float((hi + 2) / spec.scale)
+        codes = to_codes(np.where(below | above, np.zeros_like(values), values), spec.scale)
+        codes[below], codes[above] = lo - 1, hi + 1
     else:
-        codes = values.astype(object) if values.dtype == np.uint64 else values.astype(np.int64)
+        codes = values.astype(object if values.dtype == np.uint64 else np.int64)
     outside = (codes < lo) | (codes > hi)
     if outside.any() and not (spec.saturate or saturate):
         place = _place(outside)

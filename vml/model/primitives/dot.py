@@ -42,8 +42,8 @@ def _sums(
     return low, high, max(p - n for p, n in zip(pos, neg, strict=True)) * other.bound
 
 
-def shape(attributes: Attributes, out: tuple[int, ...], operands: Sequence[Operand]) -> Header:
-    """Header of the sum; raises ValueError where a sum could reach 2^52."""
+def _range(attributes: Attributes, out: tuple[int, ...], operands: Sequence[Operand]) -> tuple[int, int, int]:
+    """Lowest and highest result, and the bound on sum |a| |b| + |bias|; raises ValueError for ill-formed views."""
     a, b, *bias = operands
     loops = (*out, *attributes["contract"])
     check_operands(attributes, loops, (a, b), ("a", "b"))
@@ -63,6 +63,17 @@ def shape(attributes: Attributes, out: tuple[int, ...], operands: Sequence[Opera
         low, high, size = terms * min(corners), terms * max(corners), terms * a.header.bound * b.header.bound
     if bias:
         low, high, size = low + bias[0].header.lo, high + bias[0].header.hi, size + bias[0].header.bound
+    return low, high, size
+
+
+def accumulator_bound(attributes: Attributes, out: tuple[int, ...], operands: Sequence[Operand]) -> int:
+    """The static bound on sum |a| |b| + |bias|, which every partial sum respects in any order."""
+    return _range(attributes, out, operands)[2]
+
+
+def shape(attributes: Attributes, out: tuple[int, ...], operands: Sequence[Operand]) -> Header:
+    """Header of the sum; raises ValueError where a sum could reach 2^52."""
+    low, high, size = _range(attributes, out, operands)
     if size >= ACCUMULATOR_LIMIT:
         raise ValueError(f"a sum may reach {size}, the limit is 2^52; use narrower activations or weights")
     return header_for(out, low, high)
