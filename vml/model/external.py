@@ -49,7 +49,7 @@ def read_external(proto: onnx.ModelProto, folder: Path | None, limit: int, files
             files[location] = _digest(folder, location)
         tensor.raw_data = data
         tensor.ClearField("external_data")
-        tensor.data_location = onnx.TensorProto.DEFAULT
+        tensor.ClearField("data_location")
 
 
 def _entries(tensor: onnx.TensorProto) -> dict[str, str]:

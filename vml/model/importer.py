@@ -94,14 +94,24 @@ def import_model(
         BackendUnavailable: onnx or onnxslim is not installed.
     """
     compile_extra("onnx")
+    try:
+        return _import(source, shapes or {}, simplified)
+    except UnicodeDecodeError as error:  # protocol buffers of this age keep text unchecked until it is looked at
+        raise UnsupportedModel("not an ONNX model: it holds a name that is no text") from error
+
+
+def _import(
+    source: str | os.PathLike[str] | bytes, shapes: Mapping[str, Sequence[int]], simplified: bool
+) -> ImportedModel:
     proto, where, files = _read(source)
     read_external(proto, None if where is None else where.parent, MAX_MODEL_BYTES, files)
     notes = _inline_functions(proto)
     notes += drop_training(proto)
     opset = _opset(proto)
     check_operators(proto, opset, known_only=True)
+    _only_dense_tensors(proto)
+    notes += fix_shapes(proto, shapes)
     _check(proto)
-    notes += fix_shapes(proto, shapes or {})
     check_weights(proto)
     notes += one_float_type(proto)
     plain = infer(proto)
@@ -229,6 +239,9 @@ def _check(proto: onnx.ModelProto) -> None:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
         raise UnsupportedModel(f"not a valid ONNX model: {first_line(error)}") from error
+
+
+def _only_dense_tensors(proto: onnx.ModelProto) -> None:
     for info in (*proto.graph.input, *proto.graph.output):
         if not info.type.HasField("tensor_type"):
             raise UnsupportedModel(f"{info.name!r} is not a tensor; sequences and maps have no integer form")
