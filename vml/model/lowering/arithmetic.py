@@ -31,6 +31,9 @@ from vml.model.lowering.functions import (
 from vml.model.numbers import Numbers, Tensor
 from vml.model.views import expand
 
+GUARDED_BITS = 31
+"""Width of the maximum or minimum of a value and a constant number."""
+
 LARGEST_POWER = 8
 """Whole exponents up to this are products, and a constant exponent tensor may hold this many different numbers."""
 
@@ -93,7 +96,8 @@ def _extreme(largest: bool) -> Lowering:
     def larger(b: Numbers, x: Value, y: Tensor) -> Value:
         end = scalar(y)
         if x.kind == "float" and end is not None:
-            return over(clip(b, x, end if largest else None, None if largest else end), y)
+            # Wide: a maximum often guards a small number (a variance) that is to be inverted.
+            return over(clip(b, x, end if largest else None, None if largest else end, GUARDED_BITS), y)
         first, second = b.align([x, y])
         less = b.less(first, second) if largest else b.less(second, first)
         return b.select(less, second, first, scale=first.scale, kind=first.kind)

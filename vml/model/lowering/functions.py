@@ -27,7 +27,10 @@ from vml.model.tensor import VALUE_LIMIT
 from vml.model.views import expand
 
 FINE_BITS = 24
-"""Bits of a broadcast operand that is at most an eighth of its partner's size."""
+"""Bits of a factor that is squared, or small beside the graph's largest tensor: means, deviations, gates."""
+
+SMALL = 8
+"""A tensor this many times smaller than the largest is small."""
 
 SPREAD_LIMIT = 256.0
 """A constant tensor whose magnitudes differ by more than this is multiplied at 30 bits, its partner at 31."""
@@ -106,8 +109,8 @@ def sign_factor(b: Numbers, x: Value) -> Value:
 # Ends.
 
 
-def clip(b: Numbers, x: Value, lo: Fraction | None, hi: Fraction | None) -> Value:
-    """min(max(x, lo), hi), narrowed on the way where x is wide; None is no end.
+def clip(b: Numbers, x: Value, lo: Fraction | None, hi: Fraction | None, bits: int | None = None) -> Value:
+    """min(max(x, lo), hi), narrowed on the way to ``bits`` (default: activation width); None is no end.
 
     Raises:
         UnsupportedModel: integers too wide to clamp.
@@ -119,8 +122,8 @@ def clip(b: Numbers, x: Value, lo: Fraction | None, hi: Fraction | None) -> Valu
         ends = (header.lo if lo is None else math.ceil(lo), header.hi if hi is None else math.floor(hi))
         return b.clamp(x, min(ends), max(ends))
     if lo == 0 and hi is None:
-        return b.narrow(x, lo=0)
-    limit = code_limit(b.bits)
+        return b.narrow(x, bits, lo=0)
+    limit = code_limit(bits or b.bits)
     low, high = b.bounds(x)
     if lo is not None:
         low, high = max(low, lo), max(high, lo)
@@ -146,8 +149,9 @@ def product(b: Numbers, x: Tensor, y: Tensor) -> Value:
     factor = scalar(y)
     if factor is not None:
         return over(b.scaled(x, factor), y)
-    size = math.prod(np.broadcast_shapes(x.shape, y.shape))
-    bits = [FINE_BITS if math.prod(t.shape) * 8 <= size else None for t in (x, y)]
+    largest = max(node.header.size for node in b.nodes if node.primitive != "constant")
+    # A square may go into a variance E[x^2] - E[x]^2, where x must be the same number in both.
+    bits = [FINE_BITS if x is y or math.prod(t.shape) * SMALL <= largest else None for t in (x, y)]
     if isinstance(y, np.ndarray) and spread(y) > SPREAD_LIMIT:
         bits = [31, 30]
     first, second = (b.narrow(t, n) for t, n in zip((x, y), bits, strict=True))

@@ -76,13 +76,20 @@ def _prelu(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[
     return [b.add(b.narrow(x, lo=0), product(b, below, slope))]
 
 
+def _bound(node: OnnxNode, inputs: Sequence[Tensor | None], position: int, name: str, none: float) -> Fraction | None:
+    """An end of Clip: an input from opset 11 on, an attribute before; None where it is omitted or infinite."""
+    bound = static(node, inputs, position, f"{name} bound") if node.opset >= 11 else node.attributes.get(name)
+    value = none if bound is None else np.asarray(bound).item()
+    if value == none:
+        return None
+    if not math.isfinite(value):
+        raise Refused(f"its {name} bound is {value}")
+    return Fraction(value)
+
+
 def _clip(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
-    x, ends = b.lift(operand(node, inputs)), []
-    for position, name, nothing in ((1, "min", -math.inf), (2, "max", math.inf)):
-        bound = static(node, inputs, position, f"{name} bound") if node.opset >= 11 else node.attributes.get(name)
-        value = nothing if bound is None else np.asarray(bound).item()
-        ends.append(None if value == nothing else Fraction(value))
-    return [clip(b, x, *ends)]
+    low, high = _bound(node, inputs, 1, "min", -math.inf), _bound(node, inputs, 2, "max", math.inf)
+    return [clip(b, b.lift(operand(node, inputs)), low, high)]
 
 
 def _sigmoid(b: Numbers, x: Value) -> Value:
