@@ -47,7 +47,7 @@ MAX_COLUMNS = 8
 
 DEFAULT_RELATIVE_ERROR = 0.02
 LOOKUP_MARGIN = 2
-_PROBE_BITS = 48
+_PROBE_BITS = 60
 _CONTEXT_BITS = 17
 
 
@@ -237,32 +237,44 @@ class Tuner:
         )
 
     def _scales(self, allowed: float) -> RunArgs:
-        """The smallest scales within the error, without scaling back: both equal, then each on its own."""
-
-        def fits(arguments: RunArgs) -> bool:
-            error = self.error(arguments)
-            return error is not None and error <= allowed
-
-        never = MULTIPLIERS[0]
-        # Upwards, not by bisection from above: large scales fail as well, by overflow.
-        below = 1
-        for both in SCALES:
-            if fits(self._generous(both, both, never)):
+        """The smallest scales within the error, scaling back as seldom as the range of numbers allows."""
+        for multiplier in MULTIPLIERS:
+            both = self._equal_scales(multiplier, allowed)
+            if both is not None:
                 break
-            below = both
         else:
             raise self._hopeless(allowed)
-        both = _least(below + 1, both, lambda s: fits(self._generous(s, s, never))) or both
-        source = _least(1, both, lambda s: fits(self._generous(s, both, never))) or both
-        weights = _least(1, both, lambda s: fits(self._generous(source, s, never))) or both
-        return self._generous(source, weights, never)
+
+        def fits(input_scale: int, param_scale: int) -> bool:
+            return self._within(self._generous(input_scale, param_scale, multiplier), allowed)
+
+        source = _least(1, both, lambda scale: fits(scale, both)) or both
+        weights = _least(1, both, lambda scale: fits(source, scale)) or both
+        return self._generous(source, weights, multiplier)
+
+    def _equal_scales(self, multiplier: int, allowed: float) -> int | None:
+        """The smallest scale that serves inputs and weights alike; None if none does."""
+
+        def fits(scale: int) -> bool:
+            return self._within(self._generous(scale, scale, multiplier), allowed)
+
+        # Upwards, not by bisection from above: large scales fail as well, by overflow.
+        below = 1
+        for scale in SCALES:
+            if fits(scale):
+                return _least(below + 1, scale, fits)
+            below = scale
+        return None
+
+    def _within(self, arguments: RunArgs, allowed: float) -> bool:
+        error = self.error(arguments)
+        return error is not None and error <= allowed
 
     def _rescaled(self, start: RunArgs, multiplier: int, allowed: float) -> RunArgs | None:
         """The scales with products scaled back more often; a bit or two more may make up for it."""
         for more in range(MORE_BITS + 1):
             arguments = self._generous(start.input_scale + more, start.param_scale + more, multiplier)
-            error = self.error(arguments)
-            if error is not None and error <= allowed:
+            if self._within(arguments, allowed):
                 return arguments
         return None
 
