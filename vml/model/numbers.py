@@ -23,6 +23,7 @@ from vml.model.tensor import VALUE_LIMIT
 
 GUARD_BITS = 14
 MANTISSA_BITS = 12
+LIGHT_SUM = 1 << 44  # sums below this are rescaled to activations in one step
 PRODUCT_BITS = 8  # what factors of an elementwise product keep beyond the activation width
 LIGHT_BITS = 30
 Tensor = Value | np.ndarray
@@ -263,11 +264,14 @@ class Numbers(Builder):
         return self.affine(first, alpha, second, sign * beta, scale=scale, kind=_kind(first, second))
 
     def commensurable(self, a: Value, b: Value) -> tuple[Value, Value]:
-        """Floats so wide, or of scales so different, that their sum would not fit are cut to 2^-29 of its range."""
-        finest = max(a.scale, b.scale)
-        need = sum(self.header(v).bound * (finest / v.scale) for v in (a, b))
-        whole = all((finest / v.scale).denominator == 1 for v in (a, b))
-        if need * (1 if whole else 1 << GUARD_BITS) < VALUE_LIMIT // 8 or "float" not in (a.kind, b.kind):
+        """Floats whose sum would be too wide to rescale in one step are narrowed first, as far as float32 would be.
+
+        Where even then their scales are so different that the sum would not fit, the finer one is cut.
+        """
+        if "float" not in (a.kind, b.kind) or self._sum_bound(a, b) < LIGHT_SUM:
+            return a, b
+        a, b = (self.narrow(v, self.bits + PRODUCT_BITS) for v in (a, b))
+        if self._sum_bound(a, b) < VALUE_LIMIT // 8:
             return a, b
         reach = [max(abs(end) for end in self.bounds(v)) for v in (a, b)]
         cap = Fraction(1 << (LIGHT_BITS - 1)) / (sum(reach) or Fraction(1))
@@ -276,6 +280,13 @@ class Numbers(Builder):
             for v, limit in ((v, int(r * min(cap, v.scale)) + 1) for v, r in zip((a, b), reach, strict=True))
         )
         return first, second
+
+    def _sum_bound(self, a: Value, b: Value) -> Fraction:
+        """Largest code of a + b at a common scale with guard bits."""
+        finest = max(a.scale, b.scale)
+        need = sum((self.header(v).bound * (finest / v.scale) for v in (a, b)), Fraction(0))
+        whole = all((finest / v.scale).denominator == 1 for v in (a, b))
+        return need * (1 if whole else 1 << GUARD_BITS)
 
     def pair(self, a: Tensor, b: Tensor) -> tuple[Value, Value]:
         """Both as values; a float constant takes the other's scale (with guard bits where that is coarse)."""
