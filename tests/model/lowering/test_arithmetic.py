@@ -107,11 +107,11 @@ def test_roots_and_reciprocals_keep_relative_precision() -> None:
 def test_wide_variance_chain() -> None:
     """E[x^2] - E[x]^2, its root and reciprocal, over rows whose deviations differ a hundredfold."""
     x = draw(6, 32, lo=-1, hi=1) * np.array([[0.01], [0.03], [0.1], [0.3], [1], [1]], np.float32) + np.float32(0.2)
-    mean = {"m": np.full((32, 1), 1 / 32, np.float32), "eps": np.array(1e-6, np.float32)}
+    constants = {"zero": np.zeros((), np.float32), "eps": np.array(1e-6, np.float32)}
     nodes = [
-        helper.make_node("MatMul", ["x", "m"], ["mean"]),
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1]),
         helper.make_node("Mul", ["x", "x"], ["xx"]),
-        helper.make_node("MatMul", ["xx", "m"], ["second"]),
+        helper.make_node("ReduceMean", ["xx"], ["second"], axes=[1]),
         helper.make_node("Mul", ["mean", "mean"], ["mm"]),
         helper.make_node("Sub", ["second", "mm"], ["v"]),
         helper.make_node("Max", ["v", "zero"], ["v0"]),
@@ -120,8 +120,26 @@ def test_wide_variance_chain() -> None:
         helper.make_node("Sub", ["x", "mean"], ["d"]),
         helper.make_node("Div", ["d", "s"], ["y"]),
     ]
-    result = lower_and_run(nodes, {"x": x}, {**mean, "zero": np.zeros((), np.float32)})
+    result = lower_and_run(nodes, {"x": x}, constants)
     np.testing.assert_allclose(result.got["y"][1:], result.expected["y"][1:], atol=0.05)
+
+
+def test_layer_normalisation_of_plain_operators() -> None:
+    """As PyTorch exports it; the deviation of a row is inverted once, not once an element."""
+    constants = {"two": np.array(2, np.float32), "eps": np.array(1e-5, np.float32)}
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1]),
+        helper.make_node("Sub", ["x", "mean"], ["d"]),
+        helper.make_node("Pow", ["d", "two"], ["dd"]),
+        helper.make_node("ReduceMean", ["dd"], ["v"], axes=[1]),
+        helper.make_node("Add", ["v", "eps"], ["ve"]),
+        helper.make_node("Sqrt", ["ve"], ["s"]),
+        helper.make_node("Div", ["d", "s"], ["y"]),
+    ]
+    result = lower_and_run(nodes, {"x": draw(6, 32) * np.geomspace(1, 30, 6, dtype=np.float32)[:, None]}, constants)
+    assert result.error() < 1.5e-3
+    divides = [node.header.size for node in result.lowered.graph.nodes if node.primitive == "divide"]
+    assert divides == [6]
 
 
 @pytest.mark.parametrize("exponent", [1.0, 2.0, 3.0, 5.0, 8.0, 0.0, -1.0, -2.0, 0.5, -0.5, 1.7, -0.3])

@@ -158,15 +158,37 @@ def product(b: Numbers, x: Tensor, y: Tensor) -> Value:
     return b.multiply(first, second, scale=first.scale * second.scale, kind="float")
 
 
+def _divisor(b: Numbers, x: Value) -> tuple[Value, bool]:
+    """The divisor's size, and whether its sign must still be applied."""
+    if b.header(x).lo >= 0:
+        return x, False
+    if x.limit is not None and x.limit[0] >= 0:
+        return b.narrow(x, 31, lo=0), False  # calibration has seen no negative one
+    return absolute(b, x), True
+
+
+def _is_mild(x: Value) -> bool:
+    """Whether the inverse keeps 15 bits or more of FINE_BITS over the whole calibrated range."""
+    return x.limit is not None and 0 < x.limit[1] <= SPREAD_LIMIT * x.limit[0]
+
+
 def quotient(b: Numbers, dividend: Tensor, divisor: Value, limit: Range) -> Value:
     """dividend / divisor of floats, rounded to nearest; 0 where the divisor is 0.
+
+    A divisor that is much smaller than the dividend (a deviation, a sum of exponentials) is inverted once instead.
 
     Args:
         limit: calibrated range of the quotient: its code there gets QUOTIENT_BITS bits, or as many as fit.
     """
-    below = absolute(b, divisor)
+    elements = math.prod(divisor.shape)
+    if isinstance(dividend, Value) and elements * SMALL <= math.prod(dividend.shape) and _is_mild(divisor):
+        assert divisor.limit is not None
+        inverse = reciprocal(b, divisor, (1 / divisor.limit[1], 1 / divisor.limit[0]))
+        first, second = b.narrow(dividend, FINE_BITS), b.narrow(inverse, FINE_BITS)
+        return b.multiply(first, second, scale=first.scale * second.scale, kind="float")
+    below, signed = _divisor(b, divisor)
     reach = max((abs(Fraction(end)) for end in limit or ()), default=Fraction(0))
-    wanted = divisor.scale * (1 << QUOTIENT_BITS) / reach if reach else None
+    wanted = below.scale * (1 << QUOTIENT_BITS) / reach if reach else None
     if isinstance(dividend, np.ndarray):
         b.check_finite(dividend)
         largest = Fraction(float(np.abs(dividend).max(initial=0))) or Fraction(1)
@@ -177,8 +199,8 @@ def quotient(b: Numbers, dividend: Tensor, divisor: Value, limit: Range) -> Valu
         if wanted is not None:
             factor = min(factor, int(wanted / dividend.scale))
         above = dividend if factor <= 1 else b.affine(dividend, factor, scale=dividend.scale * factor)
-    result = b.divide(above, below, scale=above.scale / divisor.scale)
-    if below is not divisor:
+    result = b.divide(above, below, scale=above.scale / below.scale)
+    if signed:
         result = b.multiply(result, sign_factor(b, divisor), scale=result.scale, kind="float")
     result = replace(result, limit=limit)
     # Statically a quotient may be as large as its dividend: cut it to its calibrated range before others add to it.
