@@ -16,12 +16,13 @@ _TEMPORARY = ".vml-tmp-"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int = 0o666) -> None:
     """Write a file so that others see all of it or nothing, also after a crash or a full disk.
 
     Args:
         path: the file to create or replace; its folder must exist.
         data: the whole content.
+        mode: permissions of a new file, before the process's mask.
 
     Raises:
         OSError: it cannot be written; what stood there before is untouched and nothing is left behind.
@@ -29,7 +30,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     target = Path(path)
     temporary = target.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -43,6 +44,25 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
         _sync_folder(target.parent)
     except OSError as error:
         raise _explained(error, target, len(data)) from error
+
+
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Check, before long work, that a file can be written where its result will go.
+
+    Raises:
+        IsADirectoryError: a folder stands there.
+        FileNotFoundError, NotADirectoryError: the folder it would lie in does not exist.
+        PermissionError: that folder cannot be written.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, a file is to be written", str(target))
+    if not target.parent.exists():
+        raise FileNotFoundError(errno.ENOENT, "no such folder to write into", str(target.parent))
+    if not target.parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is not a folder to write into", str(target.parent))
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "cannot write into the folder", str(target.parent))
 
 
 @contextmanager

@@ -63,6 +63,9 @@ class Backend(Protocol):
     def setup(self, model: Model, options: SetupOptions) -> Keys:
         """Make the keys, or take them from the cache, and record the identity in the model's folder."""
 
+    def recompute(self, source: bytes, proof: Proof, options: SetupOptions) -> bytes:
+        """The model identity that `proof` must claim if it is about this ONNX file; trusts nothing in the proof."""
+
     def prove(
         self,
         keys: Keys,

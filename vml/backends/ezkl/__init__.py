@@ -68,6 +68,12 @@ class EzklBackend:
             record_identity(model.folder, circuit)
         return circuit.keys
 
+    def recompute(self, source: bytes, proof: Proof, options: SetupOptions) -> bytes:
+        """Make the identity a proof claims again from the ONNX file."""
+        from vml.backends.ezkl.recompute import recompute
+
+        return recompute(source, proof, options)
+
     def prove(
         self,
         keys: Keys,

@@ -1,0 +1,40 @@
+"""The Python API: compile, prove, verify, and what the command line needs besides.
+
+numpy in, objects out. Nothing here reads the clock, the network or the environment by itself; what a caller does not
+hand in is not known. Models, backends and numpy are loaded when a function needs them.
+"""
+
+from __future__ import annotations
+
+from vml.api.cache import CacheEntry, cache_entries, cache_folder, clear_cache
+from vml.api.identity import accepted_models, recorded_identities
+from vml.api.keys import key_record, read_key, read_opening, save_opening, save_verifying_key
+from vml.api.models import ModelLike, compile, load_model
+from vml.api.planning import Choice, Option, choose_backend, plan
+from vml.api.proving import prove, setup, with_context_preimage
+from vml.api.verifying import verify
+
+__all__ = [
+    "CacheEntry",
+    "Choice",
+    "ModelLike",
+    "Option",
+    "accepted_models",
+    "cache_entries",
+    "cache_folder",
+    "choose_backend",
+    "clear_cache",
+    "compile",
+    "key_record",
+    "load_model",
+    "plan",
+    "prove",
+    "read_key",
+    "read_opening",
+    "recorded_identities",
+    "save_opening",
+    "save_verifying_key",
+    "setup",
+    "verify",
+    "with_context_preimage",
+]

@@ -1,0 +1,90 @@
+"""Which model identities a verifier accepts: what it was told, or what it finds in its own copy of the model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vml import canonical, files
+from vml.api.models import ModelLike
+from vml.backends import backend_of_scheme, get_backend
+from vml.backends.types import Progress, SetupOptions
+from vml.claim import parse_bytes32
+
+if TYPE_CHECKING:
+    from vml.proof import Proof
+
+IDENTITIES = "identities.json"
+MAX_IDENTITIES_BYTES = 1 << 20
+
+
+def accepted_models(
+    model: ModelLike | bytes, proof: Proof | None = None, *, progress: Progress | None = None
+) -> frozenset[bytes]:
+    """The model identities a verifier accepts.
+
+    Args:
+        model: 32 bytes; "0x" and 64 hex digits; a compiled folder or a `Model`; or an .onnx file.
+        proof: whose identity is to be made again from an .onnx file; needed for that only.
+        progress: as for `compile`; an .onnx file takes a set-up.
+
+    Returns:
+        The identity that was given; for a compiled model its exact commitment and the identities that set-ups
+        recorded in its folder; for an .onnx file what the backend makes of it.
+
+    Raises:
+        ValueError: not such a thing, or the folder's record is damaged.
+        UnsupportedModel: the folder or the .onnx file is damaged.
+        OSError: it cannot be read.
+    """
+    if isinstance(model, bytes):
+        return frozenset({model})
+    if isinstance(model, str) and model[:2] in ("0x", "0X"):
+        return frozenset({parse_bytes32(model)})
+    if isinstance(model, str | os.PathLike):
+        path = Path(model)
+        if not path.exists():
+            raise FileNotFoundError(
+                2, "no such model (a compiled folder, an .onnx file, or 0x and 64 digits)", str(path)
+            )
+        if not path.is_dir():
+            return _identity_of_source(path, proof, progress)
+        recorded = recorded_identities(path)
+        # The exact commitment is recomputed from the graph, which is needless where a record fits already.
+        if proof is not None and all(claim.model in recorded for claim in proof.claims):
+            return recorded
+        from vml.model import Model
+
+        return recorded | {Model.read_commitment(path)}
+    recorded = recorded_identities(model.folder) if model.folder is not None else frozenset()
+    return recorded | {model.commitment}
+
+
+def recorded_identities(folder: str | os.PathLike[str]) -> frozenset[bytes]:
+    """The identities that set-ups of every backend recorded in a compiled folder.
+
+    Raises:
+        ValueError: the record is damaged, or is a link.
+        OSError: the folder cannot be read.
+    """
+    try:
+        data = files.read_inside(folder, IDENTITIES, max_bytes=MAX_IDENTITIES_BYTES)
+    except FileNotFoundError:
+        return frozenset()
+    entries = canonical.decode(data, max_bytes=MAX_IDENTITIES_BYTES)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{IDENTITIES} in {os.fspath(folder)} is damaged")
+    return frozenset(parse_bytes32(entry.get("model")) for entry in entries)
+
+
+def _identity_of_source(path: Path, proof: Proof | None, progress: Progress | None) -> frozenset[bytes]:
+    """Make the identity again that a proof claims, from an .onnx file."""
+    if proof is None:
+        raise ValueError(f"{path}: the identity of an .onnx file depends on the proof; use a compiled folder")
+    from vml.model.importer import import_model
+
+    backend = get_backend(backend_of_scheme(proof.scheme))
+    backend.available()
+    source = import_model(path).proto.SerializeToString(deterministic=True)
+    return frozenset({backend.recompute(source, proof, SetupOptions(progress=progress))})

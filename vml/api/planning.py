@@ -1,0 +1,108 @@
+"""Which backend can serve, at what cost, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vml.backends import BACKENDS, get_backend
+from vml.backends.types import Capabilities, Estimate, Visibility
+from vml.errors import BackendUnavailable, UnsupportedModel
+
+if TYPE_CHECKING:
+    from vml.model import Model
+
+PUBLIC = Visibility()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One backend beside the others: what it can do, what one model would cost, whether it can serve.
+
+    Args:
+        backend: its name.
+        capabilities: what it can do at all.
+        estimate: predicted cost; None where the backend was not asked.
+        serves: whether it can prove this model, with this visibility, here.
+        why: the reasons, either way; never empty.
+    """
+
+    backend: str
+    capabilities: Capabilities
+    estimate: Estimate | None
+    serves: bool
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The backend that was picked, the reason, and the others that were considered."""
+
+    backend: str
+    why: str
+    options: tuple[Option, ...]
+
+
+def plan(model: Model, visibility: Visibility = PUBLIC, *, batch: bool = False) -> tuple[Option, ...]:
+    """Ask every backend what proving this model would take, before anything is run.
+
+    Args:
+        model: the compiled model.
+        visibility: what the proof must hide.
+        batch: several inputs in one proof.
+
+    Returns:
+        One option a backend, those that serve first, the fastest of them first.
+    """
+    options = [_option(name, model, visibility, batch) for name in BACKENDS]
+    return tuple(sorted(options, key=lambda option: (not option.serves, _seconds(option), option.backend)))
+
+
+def choose_backend(model: Model, visibility: Visibility = PUBLIC, *, batch: bool = False) -> Choice:
+    """Pick the fastest backend that can serve, and say why.
+
+    Raises:
+        BackendUnavailable: none can; the message gives each one's reason.
+    """
+    options = plan(model, visibility, batch=batch)
+    best = options[0]
+    if not best.serves:
+        reasons = "; ".join(f"{option.backend}: {', '.join(option.why)}" for option in options)
+        raise BackendUnavailable(f"no backend can prove this model here. {reasons}")
+    others = [f"{option.backend} cannot ({option.why[0]})" for option in options[1:] if not option.serves]
+    slower = [f"{option.backend} is slower" for option in options[1:] if option.serves]
+    why = ", ".join([*best.why, *slower, *others])
+    return Choice(best.backend, why, options)
+
+
+def _option(name: str, model: Model, visibility: Visibility, batch: bool) -> Option:
+    """Ask one backend."""
+    backend = get_backend(name)
+    able = backend.capabilities()
+    refusals = []
+    if visibility.input not in able.inputs:
+        refusals.append(f"cannot make the input {visibility.input}")
+    if visibility.model not in able.models:
+        refusals.append(f"cannot make the model {visibility.model}")
+    if batch and not able.batch:
+        refusals.append("proves one input at a time")
+    try:
+        backend.available()
+    except BackendUnavailable as error:
+        refusals.append(str(error))
+    if refusals:
+        return Option(name, able, None, False, tuple(refusals))
+    try:
+        estimate = backend.estimate(model, visibility)
+    except UnsupportedModel as error:
+        return Option(name, able, None, False, (str(error),))
+    if not estimate.fits:
+        return Option(name, able, estimate, False, estimate.reasons or ("does not fit",))
+    why = "fits" if estimate.prove_s is None else f"fits, about {estimate.prove_s:.2g} s a proof"
+    return Option(name, able, estimate, True, (why, *estimate.reasons))
+
+
+def _seconds(option: Option) -> float:
+    """What options are ordered by: seconds for a proof, the unknown last."""
+    known = option.estimate is not None and option.estimate.prove_s is not None
+    return option.estimate.prove_s if known else float("inf")  # type: ignore[union-attr,return-value]

@@ -1,0 +1,131 @@
+"""`vml prove`: run a model and prove the run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vml.cli import arguments as args
+from vml.cli.output import Debug, Json, Output, Quiet, command_app, hexed, seconds, size, table
+
+if TYPE_CHECKING:
+    from vml.model import Model
+    from vml.proof import Proof
+
+app = command_app()
+
+
+@app.command()
+def prove(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A compiled folder, or an .onnx file.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help=".json, .npz or .npy.")],
+    output: Annotated[Path, typer.Option("-o", "--out", metavar="PROOF", help="Where the proof goes.")],
+    backend: args.Backend = "auto",
+    context: Annotated[
+        str | None, typer.Option("--context", metavar="0xHEX|FILE", help="The one use the proof is good for.")
+    ] = None,
+    private: args.Private = "",
+    hash_input: args.HashInput = False,
+    batch: Annotated[bool, typer.Option("--batch", help="Prove every row of the inputs in one proof.")] = False,
+    executor: Annotated[str, typer.Option("--executor", help="Where the work is done.")] = "local",
+    calibrate: args.Calibrate = None,
+    input_range: args.InputRange = None,
+    srs: args.Srs = None,
+    memory_limit: args.MemoryLimit = None,
+    time_limit: args.TimeLimit = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run MODEL on INPUT and write a proof of the run.
+
+    Keys are made on the way and kept for the next time (`vml setup` makes them beforehand). Without --context the
+    proof can be replayed by anybody, on purpose.
+    """
+    from vml import api, files
+    from vml.errors import BackendUnavailable
+
+    out = Output(as_json, quiet)
+    if executor != "local":
+        raise BackendUnavailable(f"executor {executor!r} is not available in this version; only local is")
+    if len(inputs) > 1 and not batch:
+        raise ValueError(f"{len(inputs)} inputs were given; several are proved together with --batch")
+    bound_to, preimage = args.read_context(context)
+    visibility = args.read_visibility(private, hash_input)
+    files.require_writable(output)
+
+    started = time.monotonic()
+    with out.progress() as progress:
+        compiled = args.read_model(model, calibrate, input_range, progress)
+        rows = _rows(inputs, compiled, batch)
+        why = "it was asked for"
+        if backend == "auto":
+            choice = api.choose_backend(compiled, visibility, batch=batch)
+            backend, why = choice.backend, choice.why
+            out.note(f"backend {backend}: {why}")
+        options = args.setup_options(visibility, srs, memory_limit, time_limit, progress)
+        keys = api.setup(compiled, backend, options)
+        ready = time.monotonic()
+        proof = api.prove(
+            compiled,
+            rows if batch else rows[0],
+            backend=backend,
+            context=bound_to,
+            visibility=visibility,
+            keys=keys,
+            progress=progress,
+        )
+    done = time.monotonic()
+    if preimage is not None:
+        proof = api.with_context_preimage(proof, preimage)
+    proof.save(output)
+    opening = api.save_opening(proof, keys, output)
+    if keys.unsafe_setup:
+        out.note("the set-up is a test one, anybody can forge this proof: verify needs --allow-unsafe-setup")
+    value = {
+        "proof": str(output),
+        "bytes": output.stat().st_size,
+        "backend": backend,
+        "why": why,
+        "scheme": proof.scheme,
+        "claims": [{**claim.to_json(), "digest": hexed(claim.digest())} for claim in proof.claims],
+        "output": proof.public.get("output"),
+        "opening": None if opening is None else str(opening),
+        "unsafe_setup": keys.unsafe_setup,
+        "setup_s": round(ready - started, 3),
+        "prove_s": round(done - ready, 3),
+    }
+    out.result(value, lambda console: _show(console, value, proof))
+
+
+def _rows(paths: list[Path], model: Model, batch: bool) -> list[dict[str, Any]]:
+    """The inputs, one mapping a row; without `batch` there is exactly one."""
+    from vml.arrays import load_arrays
+
+    rows: list[dict[str, Any]] = []
+    for path in paths:
+        arrays = load_arrays(path, model.inputs, rows=batch)
+        counts = {len(array) if batch else 1 for array in arrays.values()}
+        if len(counts) != 1:
+            raise ValueError(f"{path}: the inputs have different numbers of rows")
+        if batch:
+            rows += [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(counts.pop())]
+        else:
+            rows.append(arrays)
+    return rows
+
+
+def _show(console: Any, value: dict[str, Any], proof: Proof) -> None:
+    console.print(f"[bold green]proved[/] by {value['backend']} in {seconds(value['prove_s'])}: {value['why']}")
+    rows = table("", "")
+    for claim in value["claims"]:
+        for name, text in claim.items():
+            rows.add_row(name, text)
+    rows.add_row("proof", f"{value['proof']} ({size(value['bytes'])})")
+    rows.add_row("keys", f"ready after {seconds(value['setup_s'])}")
+    if value["opening"]:
+        rows.add_row("opening", f"{value['opening']}: keep it secret, it opens the hidden input")
+    console.print(rows)

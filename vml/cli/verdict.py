@@ -1,0 +1,94 @@
+"""A verdict as JSON and in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vml.cli.output import hexed, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vml.backends.types import VerifiedClaim
+
+MEANINGS = {
+    "cryptographic": "a proof: a false claim would have to break the cryptography named below",
+    "economic": "a bond: nobody disputed the claim within its window",
+    "hardware": "an attested key: a processor says it ran this code",
+}
+
+
+def accepted(verdict: VerifiedClaim) -> dict[str, Any]:
+    """The JSON object of a proof that verified."""
+    return {
+        "verified": True,
+        "backend": verdict.backend,
+        "scheme": verdict.scheme,
+        "assurance": verdict.assurance,
+        "semantics": verdict.semantics,
+        "claims": [{**claim.to_json(), "digest": hexed(claim.digest())} for claim in verdict.claims],
+        "security_bits": verdict.security_bits,
+        "hidden": list(verdict.hidden),
+        "trusted": list(verdict.trusted),
+        "simulated": verdict.simulated,
+        "unsafe_setup": verdict.unsafe_setup,
+        "final": verdict.final,
+        "setup_id": None if verdict.setup_id is None else hexed(verdict.setup_id),
+        "vk_digest": None if verdict.vk_digest is None else hexed(verdict.vk_digest),
+        "engine": verdict.engine,
+    }
+
+
+def refused(error: dict[str, Any]) -> dict[str, Any]:
+    """The JSON object of a proof that did not verify: the same keys, and nothing the proof says about itself."""
+    return {
+        "verified": False,
+        "backend": None,
+        "scheme": None,
+        "assurance": None,
+        "semantics": None,
+        "claims": [],
+        "security_bits": None,
+        "hidden": [],
+        "trusted": [],
+        "simulated": None,
+        "unsafe_setup": None,
+        "final": None,
+        "setup_id": None,
+        "vk_digest": None,
+        "engine": None,
+        "error": error,
+    }
+
+
+def show(console: Console, verdict: VerifiedClaim, *, checked: Sequence[str], explain: bool) -> None:
+    """Say that a proof verified, and what that means.
+
+    Args:
+        console: where.
+        verdict: the verdict.
+        checked: what the verifier itself compared, in plain words.
+        explain: say everything.
+    """
+    console.print(f"[bold green]verified[/] {verdict.backend}, {verdict.assurance}, {verdict.security_bits} bits")
+    if verdict.unsafe_setup:
+        console.print("[bold yellow]unsafe set-up[/] whoever made it can forge this proof; accepted because allowed")
+    if verdict.simulated:
+        console.print("[bold yellow]simulated[/] the evidence shows nothing; accepted because allowed")
+    rows = table("", "")
+    for claim in verdict.claims:
+        for name, value in {**claim.to_json(), "digest": hexed(claim.digest())}.items():
+            rows.add_row(name, value)
+    if explain:
+        rows.add_row("assurance", MEANINGS[verdict.assurance])
+        rows.add_row("arithmetic", verdict.semantics)
+        rows.add_row("checked", "\n".join(checked))
+        rows.add_row("hidden", "\n".join(verdict.hidden) or "nothing")
+        rows.add_row("trusted", "\n".join(verdict.trusted) or "nobody")
+        rows.add_row("final", "yes" if verdict.final else "no, it may still be disputed")
+        rows.add_row("set-up", "none" if verdict.setup_id is None else hexed(verdict.setup_id))
+        rows.add_row("key digest", "none" if verdict.vk_digest is None else hexed(verdict.vk_digest))
+        rows.add_row("checked by", verdict.engine)
+        rows.add_row("not shown", "that the model is good, or that its data were: only that it was run as claimed")
+    console.print(rows)

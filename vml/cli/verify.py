@@ -1,0 +1,82 @@
+"""`vml verify`: check a proof."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vml.cli.arguments import read_context
+from vml.cli.output import Debug, Json, Output, Quiet, command_app
+
+app = command_app()
+
+
+@app.command()
+def verify(
+    proof: Annotated[Path, typer.Argument(metavar="PROOF", help="The proof file.")],
+    model: Annotated[str, typer.Option("--model", metavar="DIR|0xID|FILE.onnx", help="What the proof must be about.")],
+    policy: Annotated[Path | None, typer.Option("--policy", help="YAML policy; default: the strict one.")] = None,
+    input: Annotated[Path | None, typer.Option("--input", help="The input it must be about.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="The output it must show.")] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", metavar="0xHEX|FILE", help="The use it must be bound to.")
+    ] = None,
+    opening: Annotated[
+        Path | None, typer.Option("--opening", help="Opens a hidden input; from its owner, with --input.")
+    ] = None,
+    rpc: Annotated[str | None, typer.Option("--rpc", metavar="URL", help="Chain node.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what was checked and trusted.")] = False,
+    allow_unsafe_setup: Annotated[
+        bool, typer.Option("--allow-unsafe-setup", help="Accept a test set-up, which can be forged.")
+    ] = False,
+    allow_simulated: Annotated[
+        bool, typer.Option("--allow-simulated", help="Accept simulated evidence, which shows nothing.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Check that a proof is about this model, and about this input, output and use where they are given.
+
+    MODEL is a compiled folder (its own commitment and the identities that set-ups recorded in it), 0x and 64
+    hex digits (exactly that identity), or an .onnx file (the identity is made again from it, which takes a set-up).
+    Without --context the proof must be one that is replayable on purpose.
+    """
+    from vml import api
+    from vml.arrays import load_arrays
+    from vml.backends.types import Environment
+    from vml.cli import verdict as words
+    from vml.policy import Policy
+    from vml.proof import Proof
+
+    out = Output(as_json, quiet)
+    rules = Policy.default() if policy is None else Policy.load(policy)
+    rules = rules.relaxed(allow_unsafe_setup=allow_unsafe_setup, allow_simulated=allow_simulated)
+    expected_context, _ = read_context(context)
+    salt = None if opening is None else api.read_opening(opening)
+    expected_input = None if input is None else load_arrays(input)
+    expected_output = None if output is None else load_arrays(output)
+    envelope = Proof.load(proof)
+    with out.progress() as progress:
+        accepted = api.accepted_models(model, envelope, progress=progress)
+    verdict = api.verify(
+        envelope,
+        model=accepted,
+        context=expected_context,
+        policy=rules,
+        input=expected_input,
+        output=expected_output,
+        salt=salt,
+        environment=Environment(now=int(time.time()), rpc=rpc),
+    )
+    checked = (
+        f"model: {model}",
+        f"input: {'any, none was given' if input is None else input}",
+        f"output: {'any, none was given' if output is None else output}",
+        f"context: {'none, replayable on purpose' if context is None else context}",
+        f"policy: {'the default' if policy is None else policy}",
+    )
+    out.result(words.accepted(verdict), lambda c: words.show(c, verdict, checked=checked, explain=explain))
