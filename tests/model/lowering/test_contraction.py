@@ -108,3 +108,10 @@ def test_gemm_without_a_product_is_refused() -> None:
     node = helper.make_node("Gemm", ["x", "w"], ["y"], alpha=0.0)
     with pytest.raises(UnsupportedOperator, match="alpha is 0"):
         lower_and_run(node, {"x": floats(3, 4)}, {"w": floats(4, 5)})
+
+
+def test_integers_with_fractional_factors_are_refused() -> None:
+    node = helper.make_node("Gemm", ["x", "w"], ["y"], alpha=0.5)
+    integers = np.ones((2, 2), dtype=np.int32)
+    with pytest.raises(UnsupportedOperator, match="put a Mul after the node"):
+        lower_and_run(node, {"x": integers}, {"w": integers}, evaluated=False)

@@ -67,6 +67,7 @@ TRANSPOSED: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 1, 3, 3), (1, 2, 3, 3), {"strides": [2, 2], "auto_pad": "SAME_UPPER"}),
     ((1, 1, 3, 3), (1, 2, 3, 3), {"strides": [2, 2], "auto_pad": "SAME_LOWER"}),
     ((1, 2, 3, 3), (2, 2, 2, 2), {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+    ((1, 1, 3, 4), (1, 2, 1, 2), {"strides": [3, 2], "dilations": [1, 2], "auto_pad": "SAME_UPPER"}),
     ((1, 3, 4), (3, 2, 3), {"strides": [2]}),
     ((1, 1, 2, 2, 3), (1, 2, 2, 2, 2), {"strides": [1, 2, 1]}),
 ]
@@ -82,6 +83,14 @@ def test_conv_transpose(
     inputs = {"x": floats(*shape)}
     result = lower_and_run(node, inputs, parameters) if constant else lower_and_run(node, inputs | parameters)
     assert result.error() < BOUND
+
+
+def test_automatic_padding_that_runtimes_disagree_about_is_refused() -> None:
+    node = helper.make_node(
+        "ConvTranspose", ["x", "w"], ["y"], strides=[2, 2], output_padding=[1, 1], auto_pad="SAME_UPPER"
+    )
+    with pytest.raises(UnsupportedOperator, match="write the pads out"):
+        lower_and_run(node, {"x": floats(1, 1, 4, 4)}, {"w": floats(1, 1, 2, 2)}, evaluated=False)
 
 
 def test_negative_pads_are_refused() -> None:

@@ -74,3 +74,10 @@ def test_a_window_wholly_in_the_padding_is_refused() -> None:
     node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], pads=[2, 0, 0, 0])
     with pytest.raises(UnsupportedOperator, match="wholly in the padding"):
         lower_and_run(node, {"x": floats(1, 1, 4, 4)}, evaluated=False)
+
+
+@pytest.mark.parametrize("attribute", [{"dilations": [2, 2]}, {"ceil_mode": 1}])
+def test_automatic_padding_that_runtimes_disagree_about_is_refused(attribute: dict[str, Any]) -> None:
+    node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], auto_pad="SAME_UPPER", **attribute)
+    with pytest.raises(UnsupportedOperator, match="write the pads out"):
+        lower_and_run(node, {"x": floats(1, 1, 4, 4)})

@@ -133,6 +133,40 @@ def test_steps_along_another_axis_are_weights_like_any_other() -> None:
     assert lower_and_run(nodes, {"x": floats(3, 5)}, constants).error() < 3e-4
 
 
+def test_constants_quantised_inside_the_graph_round_ties_to_even() -> None:
+    constants = {"w": np.array([[0.5, 1.5], [2.5, -3.0]], dtype=np.float32), "s": scalar(1.0), "z": scalar(0, np.int8)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["w", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("MatMul", ["x", "d"], ["y"]),
+    ]
+    result = lower_and_run(nodes, {"x": floats(3, 2)}, constants)
+    stored = [a.tolist() for a in result.lowered.graph.constants.values()]
+    assert stored == [[[0, 2], [2, -3]]]  # transposed: the contracted axis is contiguous
+    assert result.error() < 3e-4
+
+
+def test_a_quantised_scalar() -> None:
+    constants = {"w": scalar(7, np.int8), "s": scalar(0.1), "z": scalar(3, np.int8), "v": scalar(2.0)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["v", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["a"]),
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["c"]),
+        helper.make_node("Mul", ["x", "a"], ["t"]),
+        helper.make_node("Add", ["t", "c"], ["y"]),
+    ]
+    assert lower_and_run(nodes, {"x": floats(3, 2)}, constants).error() < 3e-4
+
+
+def test_wide_constants_become_floats() -> None:
+    constants = {"w": np.array([1 << 24, -5], dtype=np.int32), "s": scalar(1e-6)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s"], ["d"]),
+        helper.make_node("Add", ["x", "d"], ["y"]),
+    ]
+    assert lower_and_run(nodes, {"x": floats(2)}, constants).error() < 3e-4
+
+
 @pytest.mark.parametrize("step", [0.0, -1.0, float("nan")])
 def test_a_scale_must_be_positive(step: float) -> None:
     node = helper.make_node("QuantizeLinear", ["x", "s"], ["y"])

@@ -82,6 +82,8 @@ def gemm(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Te
         # alpha (A B + C beta / alpha): the bias joins the product's accumulator.
         constant = bias if alpha == beta else bias * np.float64(beta / alpha)
     y = multiplied(b, first, second, constant, bool(node.attributes.get("transB", 0)))
+    if y.kind != "float" and not alpha == beta == 1:
+        raise Refused("alpha and beta other than 1 with integer factors; put a Mul after the node")
     y = y if alpha == 1 else b.scaled(y, alpha)
     if isinstance(bias, Value) and beta:
         y = b.add(y, bias if beta == 1 else b.scaled(bias, beta))

@@ -56,7 +56,7 @@ def _operands(inputs: Sequence[Tensor | None]) -> tuple[Tensor, Tensor, Tensor |
     x, w, bias = (*inputs, None)[:3]
     if x is None or w is None:
         raise Refused("input and weights are required")
-    if x.shape[1:] == () or len(x.shape) != len(w.shape):
+    if len(x.shape) < 3 or len(x.shape) != len(w.shape):
         raise Refused(f"input {x.shape} with weights {w.shape}")
     return x, w, bias
 
@@ -90,17 +90,19 @@ def _spread(node: OnnxNode, sizes: Sequence[int], taps: Sequence[int]) -> list[t
     strides, dilations = per_axis(node, "strides", rank, 1), per_axis(node, "dilations", rank, 1)
     extra, auto = per_axis(node, "output_padding", rank, 0), node.attributes.get("auto_pad", "NOTSET")
     wanted = [int(n) for n in node.attributes.get("output_shape") or ()][-rank:]
+    if any(extra) and auto.startswith("SAME"):
+        raise Refused("runtimes disagree on auto_pad with output_padding; write the pads out")
     pads = padding(node, rank) if auto == "NOTSET" else [(0, 0)] * rank
-    if not wanted and auto in ("SAME_UPPER", "SAME_LOWER"):
-        wanted = [n * stride for n, stride in zip(sizes, strides, strict=True)]
     result = []
     for axis, (size, kernel, stride, dilation) in enumerate(zip(sizes, taps, strides, dilations, strict=True)):
         reach = (kernel - 1) * dilation + 1
         full = stride * (size - 1) + extra[axis] + reach
         begin, end = pads[axis]
-        if wanted:
-            begin, end = split_padding(max(full - wanted[axis], 0), upper=auto == "SAME_UPPER")
         count = wanted[axis] if wanted else full - begin - end
+        if not wanted and auto in ("SAME_UPPER", "SAME_LOWER"):
+            count = min(size * stride, full)
+        if wanted or auto != "NOTSET":
+            begin, end = split_padding(max(full - count, 0), upper=auto == "SAME_UPPER")
         if count < 1:
             raise Refused(f"pads {begin} and {end} leave nothing of {full} positions")
         first = begin - (reach - 1)

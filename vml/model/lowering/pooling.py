@@ -26,7 +26,11 @@ def _input(b: Numbers, inputs: Sequence[Tensor | None]) -> Value:
 
 def _windows(node: OnnxNode, x: Value) -> list[Window]:
     kernel = [int(n) for n in node.attributes["kernel_shape"]]
-    return sliding(node, x.shape[2:], kernel, bool(node.attributes.get("ceil_mode", 0)))
+    ceil = bool(node.attributes.get("ceil_mode", 0))
+    dilated = any(int(d) > 1 for d in node.attributes.get("dilations") or ())
+    if (ceil or dilated) and str(node.attributes.get("auto_pad", "")).startswith("SAME"):
+        raise Refused("runtimes disagree on auto_pad with dilations or ceil_mode; write the pads out")
+    return sliding(node, x.shape[2:], kernel, ceil)
 
 
 def _reduced(b: Numbers, primitive: str, x: Value, windows: Sequence[Window]) -> Value:

@@ -81,7 +81,7 @@ def quantize_linear(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None])
     zero = np.zeros((), dtype=np.int64) if zeros is None else zeros.astype(np.int64)
     if isinstance(x, np.ndarray):
         b.check_finite(x)
-        return [np.clip(np.rint(x / steps) + zero, lo, hi).astype(np.int64)]
+        return [np.asarray(np.clip(np.rint(x / steps) + zero, lo, hi), dtype=np.int64)]
     x = replace(x, kind="float")
     if zero.size == 1:
         codes = _at_steps(b, x, steps, lo - int(zero), hi - int(zero))
@@ -130,8 +130,7 @@ def _constant(b: Numbers, node: OnnxNode, x: np.ndarray, steps: np.ndarray, zero
     lo, hi = integer_range(x.dtype)
     codes = x.astype(np.int64) - zero
     if hi - lo > 1 << 16 or (steps.size > 1 and "block_size" in node.attributes):
-        floats: np.ndarray = codes.astype(np.float32) * steps.astype(np.float32)
-        return floats
+        return np.asarray(codes.astype(np.float32) * steps.astype(np.float32))
     if steps.size == 1:
         return b.constant(codes, 1 / _fractions(steps)[0])
     return ChannelCodes.of(codes, _fractions(steps), int(np.argmax(np.array(steps.shape) > 1)))
