@@ -93,12 +93,19 @@ class Layer(_Record):
 
 
 class Saturation(_Record):
-    """A rescale that clamped: node index, ONNX node, clamped elements and elements in all."""
+    """A rescale that clamped.
+
+    Attributes:
+        node, name: index of the node, and the ONNX node it came from.
+        clamped, of: elements, out of how many.
+        into_table: the result only goes into lookup tables, beyond whose ends the function is flat.
+    """
 
     node: int
     name: str
     clamped: int
     of: int
+    into_table: bool
 
 
 class Accumulator(_Record):

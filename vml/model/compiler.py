@@ -245,7 +245,9 @@ def _worst(certificate: Certificate) -> str:
         for layer in certificate.worst_layers()
     ]
     clamped = [
-        f"  {s.name!r} clamped {s.clamped} of {s.of}" for s in sorted(certificate.saturation, key=lambda s: -s.clamped)
+        f"  {s.name!r} clamped {s.clamped} of {s.of}"
+        for s in sorted(certificate.saturation, key=lambda s: -s.clamped)
+        if not s.into_table
     ]
     text = "\nlayers with the largest relative error:\n" + "\n".join(lines)
     if clamped:

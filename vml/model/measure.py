@@ -174,11 +174,33 @@ class LayerMeasure:
     def saturation(self) -> tuple[Saturation, ...]:
         """The rescales that clamped anything."""
         graph = self.lowered.graph
+        tables = table_feeders(graph)
         return tuple(
-            Saturation(node=i, name=graph.names[i], clamped=count, of=graph.nodes[i].header.size * self.rows)
+            Saturation(
+                node=i,
+                name=graph.names[i],
+                clamped=count,
+                of=graph.nodes[i].header.size * self.rows,
+                into_table=i in tables,
+            )
             for i, count in sorted(self.clamped.items())
             if count
         )
+
+
+def table_feeders(graph: Graph) -> set[int]:
+    """Rescales whose result only goes into lookup tables, at once or through further rescales."""
+    readers: dict[int, list[int]] = {}
+    for index, node in enumerate(graph.nodes):
+        for ref in node.inputs:
+            readers.setdefault(ref, []).append(index)
+    found: set[int] = set()
+    for index in reversed(range(len(graph.nodes))):
+        reading = readers.get(index, [])
+        flat = all(graph.nodes[r].primitive == "lookup" or r in found for r in reading)
+        if graph.nodes[index].primitive == "rescale" and reading and flat:
+            found.add(index)
+    return found
 
 
 def clamped_elements(graph: Graph, index: int, values: list[Array]) -> int:
