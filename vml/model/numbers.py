@@ -300,7 +300,7 @@ class Numbers(Builder):
             largest = Fraction(float(np.abs(b).max(initial=0)))
             reach = max(Fraction(self.header(a).bound), largest * a.scale)
             exponent = 0
-            while exponent < GUARD_BITS and reach * (1 << (exponent + 2)) < 1 << 46:
+            while exponent < GUARD_BITS and reach * (1 << (exponent + 2)) < LIGHT_SUM:
                 exponent += 1
             scale = a.scale if (largest * a.scale).denominator == 1 and b.size == 1 else a.scale * (1 << exponent)
             return a, self.quantize_constant(b, scale)
