@@ -270,7 +270,8 @@ def _expose(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def each_row(rows: Rows) -> list[dict[str, Array]]:
     """Rows one by one: views, nothing is copied."""
-    return [{name: array[k] for name, array in rows.items()} for k in range(row_count(rows))]
+    # The ellipsis keeps a scalar an array, which onnxruntime insists on.
+    return [{name: array[k, ...] for name, array in rows.items()} for k in range(row_count(rows))]
 
 
 def measure_ranges(

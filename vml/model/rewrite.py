@@ -247,6 +247,10 @@ def simplify(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         return proto, [f"not simplified: onnxslim failed with {type(error).__name__}: {first_line(error)}"]
     if _signature(slim) != _signature(proto):
         return proto, ["not simplified: onnxslim changed the model's inputs or outputs"]
+    # onnxslim's own shapes are wrong in places (Split into uneven parts, reductions over an empty list of axes).
+    for info, known in zip(slim.graph.output, proto.graph.output, strict=True):
+        info.CopyFrom(known)
+    slim.graph.ClearField("value_info")
     drop_training(slim)
     return slim, [f"onnxslim: {before} nodes became {len(slim.graph.node)}"]
 
