@@ -34,7 +34,7 @@ TIERS = (
     ("vml.chain",),
     ("vml.api",),
     ("vml.serve", "vml"),
-    ("vml.cli",),
+    ("vml.cli", "vml.__main__"),
 )
 
 # What `pip install vml` brings, by import name. Everything else is an extra.

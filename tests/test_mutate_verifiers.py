@@ -119,4 +119,5 @@ def test_a_step_must_have_a_check() -> None:
 
 def test_every_file_with_steps_has_quick_tests() -> None:
     for file in mutate_verifiers.verifier_files():
-        assert mutate_verifiers.quick_tests(file), file
+        for test in mutate_verifiers.quick_tests(file):
+            assert (mutate_verifiers.ROOT / test).exists(), f"{test} of {file}"
