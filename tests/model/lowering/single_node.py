@@ -1,4 +1,4 @@
-"""Lower a small ONNX model, run it in plain integers, and compare with onnxruntime."""
+"""Lower a small ONNX model, run it with interpreter and executor, and compare with onnxruntime."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from vml.model.executor import Executor
 from vml.model.interpreter import run
 from vml.model.lowering.driver import InputDeclaration, Lowered, lower_graph
 from vml.model.numbers import nice_scale, to_codes
@@ -108,6 +109,9 @@ def lower_and_run(
     lowered = lower_graph(model, limits, declared, **options)
     lowered.graph.validate()
     found = run(lowered.graph, codes)
+    shaped = {n: np.array(flat, dtype=np.int64).reshape(inputs[n].shape) for n, flat in codes.items()}
+    for name, fast in Executor(lowered.graph).run(shaped).items():
+        np.testing.assert_array_equal(fast.reshape(-1), found[name], err_msg="executor and interpreter differ")
     got = {}
     for spec in lowered.graph.outputs:
         values = np.array(found[spec.name], dtype=np.int64).reshape(spec.shape)
