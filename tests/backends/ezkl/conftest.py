@@ -151,4 +151,4 @@ def other_model(cache: Path) -> Case:
 @pytest.fixture(autouse=True)
 def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("VML_CACHE_DIR", str(cache))
-    yield
+    return

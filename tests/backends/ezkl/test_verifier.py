@@ -1,4 +1,4 @@
-"""Attacks on ezkl proofs: each numbered step of the verifier, and the circuit behind step 16, must hold."""
+"""Attacks on ezkl proofs: each numbered step of the verifier, and the circuit behind step 14, must hold."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def test_an_instance_plus_the_modulus_is_malformed(public: Case) -> None:
 def test_an_instance_beyond_128_bits_is_malformed(public: Case) -> None:
     forged = public.with_payload(instances=altered(public.payload.instances, 20, 1 << 130))
     statement = public.circuit.statement
-    words = public.payload.instances[:20] + ((1 << 130).to_bytes(32, "big"),) + public.payload.instances[21:]
+    words = (*public.payload.instances[:20], (1 << 130).to_bytes(32, "big"), *public.payload.instances[21:])
     claim = replace(public.claim, output=statement.commit_output(statement.output_words(words)))
     with pytest.raises(MalformedProof):
         public.verify(replace(forged, claims=(claim,)))
@@ -313,8 +313,13 @@ def test_bytes_after_the_proof_are_refused(public: Case) -> None:
 
 def test_truncated_proofs_are_refused(public: Case) -> None:
     proof = public.payload.proof
-    for cut in (proof[:-1], proof[:-32], proof[:32], b""):
-        with pytest.raises(VerificationError):
+    for cut, error in (
+        (proof[:-1], MalformedProof),
+        (b"", MalformedProof),
+        (proof[:-32], ProofRejected),
+        (proof[:32], ProofRejected),
+    ):
+        with pytest.raises(error):
             public.verify(public.with_payload(proof=cut))
 
 

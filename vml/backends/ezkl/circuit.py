@@ -15,7 +15,7 @@ from typing import Any
 from vml.backends.types import Visibility
 
 BLINDING_ROWS = 6
-MIN_LOG_ROWS, MAX_LOG_ROWS = 6, 24
+MIN_LOG_ROWS, MAX_LOG_ROWS = 6, 22
 WORD_BYTES = 32
 
 _COLUMN_BASE = 44

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import IO, Any, Literal
@@ -22,6 +23,7 @@ from vml.backends.types import Progress
 from vml.errors import BackendUnavailable, ProvingError
 
 POLL_S = 0.05
+EXIT_S = 5.0
 _NEARLY_DONE = 0.97
 _LOG_TAIL = 2000
 
@@ -96,15 +98,16 @@ class Engine:
     ) -> None:
         if kind is not None:
             self._process.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            # A process that is gone breaks the pipe with a job still in it.
+            with suppress(BrokenPipeError):
+                if stream is not None:
+                    stream.close()
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=EXIT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
 
     def call(self, operation: str, *, stage: str = "", predicted_s: float = 0.0, **arguments: Any) -> Any:
         """Do one job and wait for it.

@@ -32,7 +32,7 @@ from vml.backends.ezkl.statement import (
 from vml.backends.ezkl.tuner import Tuner
 from vml.backends.ezkl.wrapper import Wrapped, wrap
 from vml.backends.types import Keys, SetupOptions, Visibility
-from vml.errors import ProvingError, UnsupportedModel
+from vml.errors import MalformedProof, ProvingError, UnsupportedModel
 from vml.keccak import keccak256
 
 IDENTITIES = "identities.json"
@@ -141,7 +141,7 @@ def load(folder: Path) -> Circuit:
         if identity_of(circuit, digests) != circuit.identity:
             raise ValueError("the recorded identity is not that of the key")
         return circuit
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, MalformedProof) as error:
         raise ProvingError(f"the keys in {folder} are damaged ({error}); remove them: vml cache clear") from error
 
 

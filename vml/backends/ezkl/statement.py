@@ -71,18 +71,17 @@ def scheme_of(visibility: Visibility) -> str:
     return f"ezkl/{ENGINE_VERSION}/kzg-bn254/input-{visibility.input}/model-{visibility.model}"
 
 
-def visibility_of(scheme: str) -> Visibility:
-    """The visibility that a scheme name states.
+def visibility_of(scheme: str) -> Visibility | None:
+    """The visibility that a scheme name states; None where it is no scheme of this engine's version."""
+    return _VISIBILITIES.get(scheme)
 
-    Raises:
-        MalformedProof: not a scheme of this engine's version.
-    """
-    for source in ("public", "hashed", "private"):
-        for model in ("public", "private"):
-            visibility = Visibility(source, model)
-            if scheme_of(visibility) == scheme:
-                return visibility
-    raise MalformedProof(f"scheme {scheme[:80]!r} is not one of ezkl {ENGINE_VERSION}")
+
+_VISIBILITIES = {
+    scheme_of(visibility): visibility
+    for visibility in (
+        Visibility(source, model) for source in ("public", "hashed", "private") for model in ("public", "private")
+    )
+}
 
 
 def describe(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], visibility: Visibility) -> bytes:

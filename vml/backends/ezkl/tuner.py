@@ -3,7 +3,7 @@
 The error depends on the two scales and on how often products are scaled back; the cost depends on those and
 on how numbers are decomposed, how many columns a block has and how many rows there are. So:
 
-1. find the smallest scales whose error on a few calibration rows is allowed, for every rebase multiplier;
+1. find the smallest scales whose error is allowed, for every rebase multiplier that could still win;
 2. bisect how many bits the largest intermediate value takes, and add a margin;
 3. for every way to cut those bits into digits, and one or two columns, lay the circuit out and predict.
 
@@ -36,8 +36,7 @@ from vml.errors import UnsupportedModel
 MULTIPLIERS = (10, 4, 2, 1)
 SCALES = (3, 5, 7, 9, 11, 13, 15)
 MORE_BITS = 2
-SEARCH_ROWS = 4
-ATTEMPTS = 4
+SEARCH_ROWS = 3
 MARGIN_BITS = 1
 MAX_LEGS = 4
 MAX_BITS = 52
@@ -94,6 +93,23 @@ class Tuned:
     tried: int
 
 
+@dataclass(frozen=True)
+class _Scaled:
+    """Scales within the error, the bits their numbers take, and what tabulated functions met."""
+
+    arguments: RunArgs
+    bits: int
+    lookups: tuple[int, int]
+
+    def wider(self) -> _Scaled:
+        """The same with room for larger numbers."""
+        return replace(self, bits=self.bits + 1, lookups=(self.lookups[0] * 2, self.lookups[1] * 2))
+
+    def led_to(self, winner: RunArgs) -> bool:
+        """Whether a layout came from here; multipliers differ between options."""
+        return winner.scale_rebase_multiplier == self.arguments.scale_rebase_multiplier
+
+
 class Tuner:
     """One search.
 
@@ -110,6 +126,7 @@ class Tuner:
         self._base, self._folder = base, folder
         self._few = sample.some(SEARCH_ROWS)
         self._tried = 0
+        self._prices: dict[RunArgs, tuple[RunArgs, Cost] | None] = {}
         self.refusal: EngineFailed | None = None
 
     def search(self, max_error: float | None = None, progress: Progress | None = None) -> Tuned:
@@ -123,32 +140,30 @@ class Tuner:
             UnsupportedModel: no candidate stays within the error.
         """
         allowed = DEFAULT_RELATIVE_ERROR * self._sample.spread if max_error is None else max_error
-        target = allowed
-        for _ in range(ATTEMPTS):
-            found = self._cheapest(target, progress)
-            # The search looks at few rows; all rows decide.
-            error = self.error(found[0], self._sample)
-            if error is not None and error <= allowed:
-                return Tuned(*found, error, allowed, self._tried)
-            target /= 2 if error is None else max(error / target, 1.0) * 1.1
-        raise self._hopeless(allowed)
-
-    def _cheapest(self, allowed: float, progress: Progress | None) -> tuple[RunArgs, Cost]:
-        """The cheapest candidate within the error on the few rows of the search."""
-        start = self._scales(allowed)
-        best: tuple[RunArgs, Cost] | None = None
+        start = self._confirmed(self._scales(allowed), allowed)
+        options: list[_Scaled] = []
         for done, multiplier in enumerate(MULTIPLIERS):
             if progress:
                 progress("tuning", (1 + done) / (1 + len(MULTIPLIERS)))
             scaled = self._rescaled(start, multiplier, allowed)
-            if scaled is None:
+            best = min((price.key_words for _, price in self._layouts(options)), default=None)
+            if scaled is None or (best is not None and self._bound(scaled) >= best):
                 continue
-            for candidate, price in self._layouts(scaled):
-                if best is None or price.key_words < best[1].key_words:
-                    best = (candidate, price)
-        if best is None:
-            raise self._hopeless(allowed)
-        return best
+            bits = self._bits(scaled)
+            if bits is not None:
+                options.append(_Scaled(scaled, bits + MARGIN_BITS, self._lookups))
+        while layouts := list(self._layouts(options)):
+            winner, price = min(layouts, key=lambda found: found[1].key_words)
+            # The search looked at few rows; all rows decide.
+            error = self.error(self._plain(winner), self._sample)
+            if error is not None and error <= allowed:
+                return Tuned(winner, price, error, allowed, self._tried)
+            options = [option for option in options if not option.led_to(winner)] + [
+                option.wider()
+                for option in options
+                if option.led_to(winner) and error is None and option.bits < MAX_BITS
+            ]
+        raise self._hopeless(allowed)
 
     def _hopeless(self, allowed: float) -> UnsupportedModel:
         why = f" (the last refusal: {self.refusal.message[:300]})" if self.refusal else ""
@@ -271,12 +286,25 @@ class Tuner:
         return error is not None and error <= allowed
 
     def _rescaled(self, start: RunArgs, multiplier: int, allowed: float) -> RunArgs | None:
-        """The scales with products scaled back more often; a bit or two more may make up for it."""
+        """The scales under another multiplier; a bit or two more may make up for scaling back more often."""
+        if multiplier == start.scale_rebase_multiplier:
+            return start
         for more in range(MORE_BITS + 1):
             arguments = self._generous(start.input_scale + more, start.param_scale + more, multiplier)
             if self._within(arguments, allowed):
                 return arguments
         return None
+
+    def _confirmed(self, start: RunArgs, allowed: float) -> RunArgs:
+        """The scales, raised until all rows are within the error."""
+        for more in range(MORE_BITS + 1):
+            arguments = self._generous(
+                start.input_scale + more, start.param_scale + more, start.scale_rebase_multiplier
+            )
+            error = self.error(arguments, self._sample)
+            if error is not None and error <= allowed:
+                return arguments
+        raise self._hopeless(allowed)
 
     def _bits(self, arguments: RunArgs) -> int | None:
         """How many bits the largest decomposed value takes on the sample, found by bisection."""
@@ -285,34 +313,49 @@ class Tuner:
             cut = replace(arguments, decomp_base=1 << half, decomp_legs=2)
             return self._run(cut, self._few) is not None
 
-        half = _least(1, MAX_BITS // 2, fits)
+        half = _least(_CONTEXT_BITS // 2, MAX_BITS // 2, fits)
         return None if half is None else 2 * half
 
-    def _layouts(self, scaled: RunArgs) -> Iterator[tuple[RunArgs, Cost]]:
+    def _bound(self, scaled: RunArgs) -> int:
+        """A lower bound of what these scales can cost: the fewest digits there can be, at any number of rows."""
+        arguments = replace(self._hidden(scaled), decomp_base=1 << (_CONTEXT_BITS // 2 + 1), decomp_legs=2)
+        priced = self._price(arguments)
+        return 0 if priced is None else priced[1].key_words
+
+    def _hidden(self, arguments: RunArgs) -> RunArgs:
+        """The same arguments with the visibilities that the circuit will have."""
+        return replace(
+            arguments,
+            input_visibility=self._base.input_visibility,
+            param_visibility=self._base.param_visibility,
+            output_visibility=self._base.output_visibility,
+        )
+
+    def _plain(self, arguments: RunArgs) -> RunArgs:
+        """The same arguments with nothing hashed, for runs that only look at values."""
+        plain = RunArgs()
+        return replace(arguments, input_visibility=plain.input_visibility, param_visibility=plain.param_visibility)
+
+    def _layouts(self, options: Sequence[_Scaled]) -> Iterator[tuple[RunArgs, Cost]]:
         """Every way to decompose and to arrange columns, with its predicted cost."""
-        lookups = self._lookups
-        needed = self._bits(scaled)
-        if needed is None:
-            return
-        bits = max(needed + MARGIN_BITS, _CONTEXT_BITS)
-        for legs in range(1, MAX_LEGS + 1):
-            digit = math.ceil(bits / legs)
-            if not 2 <= digit <= MAX_DIGIT_BITS:
-                continue
-            for inner in (1, 2):
-                arguments = replace(
-                    scaled,
-                    decomp_base=1 << digit,
-                    decomp_legs=legs,
-                    num_inner_cols=inner,
-                    lookup_range=lookups,
-                    input_visibility=self._base.input_visibility,
-                    param_visibility=self._base.param_visibility,
-                    output_visibility=self._base.output_visibility,
-                )
-                priced = self._price(arguments)
-                if priced is not None:
-                    yield priced
+        for option in options:
+            for legs in range(1, MAX_LEGS + 1):
+                digit = math.ceil(max(option.bits, _CONTEXT_BITS) / legs)
+                if not 2 <= digit <= MAX_DIGIT_BITS:
+                    continue
+                for inner in (1, 2):
+                    arguments = replace(
+                        self._hidden(option.arguments),
+                        decomp_base=1 << digit,
+                        decomp_legs=legs,
+                        num_inner_cols=inner,
+                        lookup_range=option.lookups,
+                    )
+                    if arguments not in self._prices:
+                        self._prices[arguments] = self._price(arguments)
+                    priced = self._prices[arguments]
+                    if priced is not None:
+                        yield priced
 
     def _price(self, arguments: RunArgs) -> tuple[RunArgs, Cost] | None:
         """Lay a candidate out and choose its number of rows."""

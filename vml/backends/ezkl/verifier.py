@@ -2,25 +2,24 @@
 
  1. The scheme is one of this engine's version, and states what is hidden.
  2. The envelope holds exactly one claim.
- 3. The payload decodes; there is one encoding and nothing is left over.
- 4. Wrapper and settings tell how to read the instances, and agree with the scheme and with each other.
- 5. There are exactly as many instances as the settings have, each a canonical field element.
- 6. The claim's model is the identity recomputed from verifying key, settings, set-up, visibility, wrapper and
+ 3. The payload decodes, with nothing left over; wrapper and settings tell how to read the instances and agree
+    with the scheme and with each other; there are exactly as many instances, each a canonical field element.
+ 4. The claim's model is the identity recomputed from verifying key, settings, set-up, visibility, wrapper and
     parameter digests.
- 7. The claim's model is one the verifier accepts.
- 8. The context among the outputs is the claim's, limb by limb; so is the one among public inputs.
- 9. The claim's context is the one the verifier expects.
-10. The claim's input is the commitment recomputed from the instances.
-11. The input is the one the verifier expects, where it expects one.
-12. The claim's output is the commitment recomputed from the instances.
-13. The output is the one the verifier expects, where it expects one.
-14. The envelope's public section says what the instances say, and nothing else.
-15. The proof has whole words.
-16. ezkl accepts proof, instances, verifying key, settings and set-up.
-17. ezkl refuses the same proof without its last word: no byte of it is surplus.
-18. The policy accepts the verdict.
+ 5. The claim's model is one the verifier accepts.
+ 6. The context among the outputs is the claim's, limb by limb; so is the one among public inputs.
+ 7. The claim's context is the one the verifier expects.
+ 8. The claim's input is the commitment recomputed from the instances.
+ 9. The input is the one the verifier expects, where it expects one.
+10. The claim's output is the commitment recomputed from the instances.
+11. The output is the one the verifier expects, where it expects one.
+12. The envelope's public section says what the instances say, and nothing else.
+13. The proof has whole words.
+14. ezkl accepts proof, instances, verifying key, settings and set-up.
+15. ezkl refuses the same proof without its last word: no byte of it is surplus.
+16. The policy accepts the verdict.
 
-Nothing a prover sent is trusted before step 7 has tied it to the verifier's own pin: a set-up whose secret the
+Nothing a prover sent is trusted before step 5 has tied it to the verifier's own pin: a set-up whose secret the
 prover knows has another id, hence another model.
 """
 
@@ -79,28 +78,26 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
         MalformedProof, ClaimMismatch, ProofRejected, PolicyRejected: which step failed and how.
         BackendUnavailable: ezkl is not installed.
     """
-    # step 1
+    # step 1: the scheme
     visibility = visibility_of(proof.scheme)
+    if visibility is None:
+        raise MalformedProof(f"scheme {proof.scheme[:80]!r} is not one of ezkl {ENGINE_VERSION}")
 
-    # step 2
+    # step 2: one claim
     if len(proof.claims) != 1:
         raise MalformedProof(f"{len(proof.claims)} claims, an ezkl proof has one")
     claim = proof.claims[0]
 
-    # step 3
+    # step 3: the payload
     payload = Payload.from_bytes(proof.payload)
     words = payload.instances
-
-    # step 4
     statement = Statement.read(payload.wrapper, payload.settings, visibility)
-
-    # step 5
     if len(words) != statement.instance_count:
         raise MalformedProof(f"{len(words)} instances, the circuit has {statement.instance_count}")
     for word in words:
         element_of(word)
 
-    # step 6
+    # step 4: the identity
     try:
         setup_id = srs.setup_id(payload.tau_g2)
     except ValueError as error:
@@ -118,61 +115,61 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
     if claim.model != model:
         raise ClaimMismatch("model", _hex(model), _hex(claim.model))
 
-    # step 7
+    # step 5: the accepted identities
     if claim.model not in expected.model:
         accepted = ", ".join(sorted(_hex(identity) for identity in expected.model)) or "none"
         raise ClaimMismatch("model", accepted, _hex(claim.model))
 
-    # step 8
+    # step 6: the context inside
     limbs = [word_of(limb) for limb in context_limbs(claim.context)]
     for copy in (statement.output_context(words), statement.input_context(words)):
         if copy and list(copy) != limbs:
             raise ClaimMismatch("context", _hex(claim.context), "another value inside the proof")
 
-    # step 9
+    # step 7: the context expected
     if claim.context != expected.context:
         raise ClaimMismatch("context", _hex(expected.context), _hex(claim.context))
 
-    # step 10
+    # step 8: the input inside
     committed = statement.commit_input(statement.input_words(words))
     if claim.input != committed:
         raise ClaimMismatch("input", _hex(committed), _hex(claim.input))
 
-    # step 11
+    # step 9: the input expected
     if expected.input is not None and claim.input != expected.input:
         raise ClaimMismatch("input", _hex(expected.input), _hex(claim.input))
     if expected.public_input is not None:
         _expect_input(statement, words, expected, environment)
 
-    # step 12
+    # step 10: the output inside
     committed = statement.commit_output(statement.output_words(words))
     if claim.output != committed:
         raise ClaimMismatch("output", _hex(committed), _hex(claim.output))
 
-    # step 13
+    # step 11: the output expected
     if expected.output is not None and claim.output != expected.output:
         raise ClaimMismatch("output", _hex(expected.output), _hex(claim.output))
     if expected.public_output is not None:
         _expect_output(statement, words, expected.public_output)
 
-    # step 14
+    # step 12: the public section
     _check_public(proof.public, statement.public(words), claim)
 
-    # step 15
+    # step 13: whole words
     if not payload.proof or len(payload.proof) % _WORD:
         raise MalformedProof("the proof is not made of 32-byte words")
 
-    # step 16
+    # step 14: the proof
     accepted_whole, accepted_shorter = _ask_engine(payload, environment)
     if not accepted_whole:
-        raise ProofRejected("16: the circuit's proof does not hold")
+        raise ProofRejected("14: the circuit's proof does not hold")
 
-    # step 17
+    # step 15: no surplus
     if accepted_shorter:
         raise MalformedProof("bytes follow the proof that nothing checks")
 
     verdict = _verdict(claim, proof.scheme, statement, setup_id, vk_digest, policy)
-    # step 18
+    # step 16: the policy
     policy.check(verdict)
     return verdict
 
@@ -190,7 +187,7 @@ def _ask_engine(payload: Payload, environment: Environment) -> tuple[bool, bool]
         ):
             return engine_files.check(engine, payload, Path(scratch))
     except EngineFailed as failure:
-        raise ProofRejected("16: ezkl could not check the proof", "a proof", failure.kind) from failure
+        raise ProofRejected("14: ezkl could not check the proof", "a proof", failure.kind) from failure
 
 
 def _expect_input(
