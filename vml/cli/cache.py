@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vml.cli.output import Debug, Json, Output, Quiet, command_app, size, table
+from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, size, table
 
 app = command_app("Keys and set-up files that vml keeps (in VML_CACHE_DIR, or the user's cache folder).")
 
@@ -62,6 +62,6 @@ def _show(console: Any, value: dict[str, Any]) -> None:
     console.print(f"{value['folder']}: {size(value['bytes'])}")
     rows = table("kind", "name", "size", "openings")
     for entry in value["entries"]:
-        rows.add_row(entry["kind"], Path(entry["path"]).name, size(entry["bytes"]), str(entry["openings"] or ""))
+        add(rows, entry["kind"], Path(entry["path"]).name, size(entry["bytes"]), str(entry["openings"] or ""))
     if value["entries"]:
         console.print(rows)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vml.cli import arguments as args
-from vml.cli.output import Debug, Json, Output, Quiet, command_app, hexed, seconds, table
+from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, headline, hexed, seconds, table
 
 if TYPE_CHECKING:
     from vml.model import Model
@@ -97,24 +97,24 @@ def _shapes(texts: list[str]) -> dict[str, list[int]] | None:
 
 def _show(console: Any, model: Model, value: dict[str, Any]) -> None:
     certificate = model.certificate
-    console.print(f"[bold green]compiled[/] {value['out']} in {seconds(value['seconds'])}")
+    headline(console, "compiled", f"{value['out']} in {seconds(value['seconds'])}")
     rows = table("", "")
-    rows.add_row("model", value["model"])
-    rows.add_row("semantics", f"{value['semantics']}, {value['nodes']} nodes")
+    add(rows, "model", value["model"])
+    add(rows, "semantics", f"{value['semantics']}, {value['nodes']} nodes")
     for kind in ("inputs", "outputs"):
         for edge in value[kind]:
             shown = f"{edge['name']} {edge['dtype']}{list(edge['shape'])}, {edge['units'][0]:g} to {edge['units'][1]:g}"
-            rows.add_row(kind[:-1], shown)
+            add(rows, kind[:-1], shown)
     for difference in certificate.differences:
         for name, part in (("calibration", difference.calibration), ("held out", difference.holdout)):
             if part is not None:
                 agreed = "" if part.agreement is None else f", {part.agreement:.2%} of decisions agree"
                 text = f"{difference.name}: at most {part.max_error:.3g}, {part.mean_error:.2g} on average{agreed}"
-                rows.add_row(f"error, {name}", f"{text} ({part.rows} rows)")
+                add(rows, f"error, {name}", f"{text} ({part.rows} rows)")
     console.print(rows)
     layers = table("largest relative errors", "operator", "error", "of")
     for layer in certificate.worst_layers():
-        layers.add_row(layer.tensor, layer.op, f"{layer.max_error:.3g}", f"{layer.magnitude:.3g}")
+        add(layers, layer.tensor, layer.op, f"{layer.max_error:.3g}", f"{layer.magnitude:.3g}")
     console.print(layers)
     for warning in value["warnings"]:
-        console.print(f"[yellow]note[/] {warning}")
+        headline(console, "note", warning, "yellow")

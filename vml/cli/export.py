@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vml.cli.output import Debug, Json, Output, Quiet, command_app, size, table
+from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, size, table
 
 app = command_app()
 
@@ -47,11 +47,11 @@ def export(
 
 def _show(console: Any, value: dict[str, Any]) -> None:
     rows = table("", "")
-    rows.add_row("model", f"{value['model']} ({size(value['bytes'])}, opset {value['opset']})")
-    rows.add_row("sha-256", value["sha256"])
-    rows.add_row("inputs", "\n".join(f"{name} {shape}" for name, shape in value["inputs"].items()))
-    rows.add_row("outputs", "\n".join(value["outputs"]))
-    rows.add_row("differs from torch by", f"{value['max_difference']:.3g} at most")
+    add(rows, "model", f"{value['model']} ({size(value['bytes'])}, opset {value['opset']})")
+    add(rows, "sha-256", value["sha256"])
+    add(rows, "inputs", "\n".join(f"{name} {shape}" for name, shape in value["inputs"].items()))
+    add(rows, "outputs", "\n".join(value["outputs"]))
+    add(rows, "differs from torch by", f"{value['max_difference']:.3g} at most")
     for note in value["notes"]:
-        rows.add_row("note", note)
+        add(rows, "note", note)
     console.print(rows)

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from vml.cli.output import printable
 from vml.errors import OutOfRange, UnsupportedOperator, VmlError
 
 USAGE, DEFECT, INTERRUPTED = 2, 70, 130
@@ -42,7 +43,7 @@ def report(error: BaseException, *, as_json: bool, debug: bool, command: list[st
             result = refused(result["error"])
         print(json.dumps(result))
     hint = " (run again with --debug to see where)" if code == DEFECT and not debug else ""
-    print(f"{kind}: {message}{hint}", file=sys.stderr)
+    print(printable(f"{kind}: {message}{hint}"), file=sys.stderr)
     return code
 
 

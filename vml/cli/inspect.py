@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vml.cli.output import Debug, Json, Output, Quiet, command_app, hexed, size, table
+from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, hexed, size, table
 
 if TYPE_CHECKING:
     from vml.proof import Proof
@@ -114,15 +114,15 @@ def _show(console: Any, value: dict[str, Any]) -> None:
     rows = table("", "")
     for name, item in value.items():
         if name == "verified":
-            rows.add_row("verified", "no: described only, see `vml verify`")
+            add(rows, "verified", "no: described only, see `vml verify`")
         elif name.endswith("bytes"):
-            rows.add_row(name.replace("_", " "), size(item))
+            add(rows, name.replace("_", " "), size(item))
         elif name == "claims":
             for claim in item:
                 for field, text in claim.items():
-                    rows.add_row(f"claim {field}", text)
+                    add(rows, f"claim {field}", text)
         else:
-            rows.add_row(name.replace("_", " "), _text(item))
+            add(rows, name.replace("_", " "), _text(item))
     console.print(rows)
 
 

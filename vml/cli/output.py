@@ -85,6 +85,22 @@ def table(*headings: str, title: str | None = None) -> Any:
     return result
 
 
+def add(rows: Any, *cells: str, style: str | None = None) -> None:
+    """Add a row of plain text to a table: what a file says about itself can neither style nor steer a terminal."""
+    rows.add_row(*(printable(cell) for cell in cells), style=style)
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelled out, line ends kept."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def headline(console: Console, word: str, rest: str, style: str = "green") -> None:
+    """Print one coloured word and what it is about."""
+    console.print(word, style=f"bold {style}", end=" ")
+    console.print(printable(rest))
+
+
 def size(count: float | None) -> str:
     """Bytes for people: 1536 is "1.5 KiB"."""
     if count is None:
@@ -114,4 +130,4 @@ def _console(stream: Any) -> Console:
     from rich.console import Console
 
     # A pipe has no width: there, digests and paths are never broken.
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else PIPE_COLUMNS)
+    return Console(file=stream, highlight=False, markup=False, width=None if stream.isatty() else PIPE_COLUMNS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vml.cli import arguments as args
-from vml.cli.output import Debug, Json, Output, Quiet, command_app, seconds, size, table
+from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, seconds, size, table
 
 if TYPE_CHECKING:
     from vml.api import Option
@@ -81,6 +81,6 @@ def _show(console: Any, options: tuple[Option, ...], pick: str | None) -> None:
         ("can hide", lambda row: "\n".join(row["can_hide"]) or "nothing"),
         ("on chain", lambda row: "yes" if row["on_chain"] else "no"),
     ):
-        rows.add_row(title, *(cell(row) for row in shown))
+        add(rows, title, *(cell(row) for row in shown))
     console.print(rows)
     console.print(f"* is what --backend auto takes: {options[0].why[0]}" if pick else "no backend can serve here")

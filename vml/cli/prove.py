@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vml.cli import arguments as args
-from vml.cli.output import Debug, Json, Output, Quiet, command_app, hexed, seconds, size, table
+from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, headline, hexed, seconds, size, table
 
 if TYPE_CHECKING:
     from vml.model import Model
@@ -119,13 +119,13 @@ def _rows(paths: list[Path], model: Model, batch: bool) -> list[dict[str, Any]]:
 
 
 def _show(console: Any, value: dict[str, Any], proof: Proof) -> None:
-    console.print(f"[bold green]proved[/] by {value['backend']} in {seconds(value['prove_s'])}: {value['why']}")
+    headline(console, "proved", f"by {value['backend']} in {seconds(value['prove_s'])}: {value['why']}")
     rows = table("", "")
     for claim in value["claims"]:
         for name, text in claim.items():
-            rows.add_row(name, text)
-    rows.add_row("proof", f"{value['proof']} ({size(value['bytes'])})")
-    rows.add_row("keys", f"ready after {seconds(value['setup_s'])}")
+            add(rows, name, text)
+    add(rows, "proof", f"{value['proof']} ({size(value['bytes'])})")
+    add(rows, "keys", f"ready after {seconds(value['setup_s'])}")
     if value["opening"]:
-        rows.add_row("opening", f"{value['opening']}: keep it secret, it opens the hidden input")
+        add(rows, "opening", f"{value['opening']}: keep it secret, it opens the hidden input")
     console.print(rows)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vml.cli import arguments as args
-from vml.cli.output import Debug, Json, Output, Quiet, command_app, seconds, table
+from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, headline, seconds, table
 
 app = command_app()
 
@@ -71,13 +71,13 @@ def setup(
 
 def _show(console: Any, value: dict[str, Any]) -> None:
     rows = table("", "")
-    rows.add_row("model", value["model"])
-    rows.add_row("scheme", value["scheme"])
-    rows.add_row("key digest", value["vk_digest"])
-    rows.add_row("set-up", f"{value['setup_id']}{' (unsafe)' if value['unsafe_setup'] else ''}")
-    rows.add_row("kept in", str(value["cached"]))
+    add(rows, "model", value["model"])
+    add(rows, "scheme", value["scheme"])
+    add(rows, "key digest", value["vk_digest"])
+    add(rows, "set-up", f"{value['setup_id']}{' (unsafe)' if value['unsafe_setup'] else ''}")
+    add(rows, "kept in", str(value["cached"]))
     if value["out"]:
-        rows.add_row("written to", value["out"])
+        add(rows, "written to", value["out"])
     done = "made again and equal" if value["checked"] else "ready"
-    console.print(f"[bold green]{done}[/] after {seconds(value['seconds'])}")
+    headline(console, done, f"after {seconds(value['seconds'])}")
     console.print(rows)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vml.cli.output import Debug, Json, Output, Quiet, command_app, table
+from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, table
 
 app = command_app(
     "Set-up files: whoever knows the secret behind one can forge every proof made under it. "
@@ -71,5 +71,5 @@ def _show(console: Any, records: list[dict[str, Any]]) -> None:
     rows = table("rows", "safe", "set-up", "source", "file")
     for record in records:
         safe = "no, test only" if record["unsafe"] else "yes"
-        rows.add_row(f"2^{record['log_rows']}", safe, record["setup_id"], record["source"], record["path"])
+        add(rows, f"2^{record['log_rows']}", safe, record["setup_id"], record["source"], record["path"])
     console.print(rows)

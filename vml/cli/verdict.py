@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vml.cli.output import hexed, table
+from vml.cli.output import add, headline, hexed, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,24 +71,24 @@ def show(console: Console, verdict: VerifiedClaim, *, checked: Sequence[str], ex
         checked: what the verifier itself compared, in plain words.
         explain: say everything.
     """
-    console.print(f"[bold green]verified[/] {verdict.backend}, {verdict.assurance}, {verdict.security_bits} bits")
+    headline(console, "verified", f"{verdict.backend}, {verdict.assurance}, {verdict.security_bits} bits")
     if verdict.unsafe_setup:
-        console.print("[bold yellow]unsafe set-up[/] whoever made it can forge this proof; accepted because allowed")
+        headline(console, "unsafe set-up", "whoever made it can forge this proof; accepted because allowed", "yellow")
     if verdict.simulated:
-        console.print("[bold yellow]simulated[/] the evidence shows nothing; accepted because allowed")
+        headline(console, "simulated", "the evidence shows nothing; accepted because allowed", "yellow")
     rows = table("", "")
     for claim in verdict.claims:
         for name, value in {**claim.to_json(), "digest": hexed(claim.digest())}.items():
-            rows.add_row(name, value)
+            add(rows, name, value)
     if explain:
-        rows.add_row("assurance", MEANINGS[verdict.assurance])
-        rows.add_row("arithmetic", verdict.semantics)
-        rows.add_row("checked", "\n".join(checked))
-        rows.add_row("hidden", "\n".join(verdict.hidden) or "nothing")
-        rows.add_row("trusted", "\n".join(verdict.trusted) or "nobody")
-        rows.add_row("final", "yes" if verdict.final else "no, it may still be disputed")
-        rows.add_row("set-up", "none" if verdict.setup_id is None else hexed(verdict.setup_id))
-        rows.add_row("key digest", "none" if verdict.vk_digest is None else hexed(verdict.vk_digest))
-        rows.add_row("checked by", verdict.engine)
-        rows.add_row("not shown", "that the model is good, or that its data were: only that it was run as claimed")
+        add(rows, "assurance", MEANINGS[verdict.assurance])
+        add(rows, "arithmetic", verdict.semantics)
+        add(rows, "checked", "\n".join(checked))
+        add(rows, "hidden", "\n".join(verdict.hidden) or "nothing")
+        add(rows, "trusted", "\n".join(verdict.trusted) or "nobody")
+        add(rows, "final", "yes" if verdict.final else "no, it may still be disputed")
+        add(rows, "set-up", "none" if verdict.setup_id is None else hexed(verdict.setup_id))
+        add(rows, "key digest", "none" if verdict.vk_digest is None else hexed(verdict.vk_digest))
+        add(rows, "checked by", verdict.engine)
+        add(rows, "not shown", "that the model is good, or that its data were: only that it was run as claimed")
     console.print(rows)
