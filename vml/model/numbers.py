@@ -44,6 +44,9 @@ def code_limit(bits: int) -> int:
 
 def exact_scale(array: np.ndarray, limit: int) -> Fraction | None:
     """The smallest power of two <= 2^15 at which every element is an integer of at most ``limit``, if there is one."""
+    sample = array.reshape(-1)[:64].astype(np.float64) * (1 << 15)
+    if not bool((sample == np.rint(sample)).all()):
+        return None  # trained weights are rarely integers at any scale: do not look at all of them
     for exponent in range(16):
         scaled = array.astype(np.float64) * (1 << exponent)
         if float(np.abs(scaled).max(initial=0)) > limit:
