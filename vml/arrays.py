@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,12 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 import numpy as np
 
 MAX_JSON_BYTES = 256 << 20
-MAX_ARRAY_BYTES = 4 << 30
+MAX_ARRAY_BYTES = 1 << 30
 MAX_NPY_HEADER = 4096
 MAX_RANK = 16
+
+# All that Python's zipfile raises for a damaged archive; its offsets are followed without a look (OSError).
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -154,7 +158,7 @@ def _from_list(value: object, dtype: str | None, where: str) -> np.ndarray[Any, 
 
 def _from_npz(path: Path) -> Arrays:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
             members = archive.infolist()
             names = [member.filename.removesuffix(".npy") for member in members]
             if not members or len(set(names)) != len(names):
@@ -169,7 +173,9 @@ def _from_npz(path: Path) -> Arrays:
                 with archive.open(member) as file:
                     arrays[name] = _read_npy(file, f"{path}: {name!r}", member.file_size)  # type: ignore[arg-type]
             return arrays
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except FileNotFoundError:
+        raise
+    except _UNREADABLE as error:
         raise ValueError(f"{path}: not a readable .npz: {error}") from error
 
 
