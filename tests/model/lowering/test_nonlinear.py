@@ -22,6 +22,10 @@ BOUNDS = {
     "Cos": 3e-4,
     "HardSigmoid": 1e-4,
     "LeakyRelu": 1e-4,
+    "Elu": 4e-4,
+    "Celu": 4e-4,
+    "Selu": 5e-4,
+    "Softsign": 1e-4,
 }
 """Half a step of the table's argument (2.5e-4) times the steepest slope, and a code of 16 bits."""
 
@@ -39,7 +43,7 @@ def one(op: str, x: np.ndarray, opset: int = 17, **attributes: Any) -> Result:
 def test_unary(op: str, reach: float) -> None:
     result = one(op, draw(6, 20, reach=reach))
     bound = BOUNDS[op] / min(1.0, float(np.abs(result.expected["y"]).max()))
-    assert result.error() < bound + (reach / 2**15 if op in ("Sin", "Cos", "Exp") else 0)
+    assert result.error() < bound + (reach / 2**15 if op in ("Sin", "Cos", "Exp", "Softsign") else 0)
 
 
 @pytest.mark.parametrize("op", ["HardSwish", "Softplus", "Relu", "Tanh"])
@@ -61,6 +65,11 @@ def test_relu_is_one_rescale() -> None:
 
 def test_attributes() -> None:
     x = draw(50)
+    assert one("Elu", x, alpha=0.4).error() < 4e-4
+    assert one("Celu", x, alpha=2.5).error() < 4e-4
+    assert one("Selu", x, alpha=1.1, gamma=2.0).error() < 4e-4
+    assert one("ThresholdedRelu", x, alpha=0.5).error() < 1e-4
+    assert one("Mish", x, opset=18).error() < 5e-4
     assert one("LeakyRelu", x, alpha=0.3).error() < 1e-4
     assert one("LeakyRelu", x, alpha=-1.5).error() < 1e-4
     assert one("HardSigmoid", x, alpha=0.5, beta=0.6).error() < 1e-4
@@ -121,4 +130,5 @@ def test_sine_of_many_turns() -> None:
 def test_refusals() -> None:
     x = draw(3)
     refused("bound must be a constant", "Clip", {"x": x, "lo": np.zeros((), np.float32)})
+    refused("must be positive", "Celu", {"x": x}, alpha=-1.0)
     refused("approximate", "Gelu", {"x": x}, opset=20, approximate="sigmoid")

@@ -18,6 +18,7 @@ from vml.model.lowering import (
     pooling,
     quantized,
     reduction,
+    rounding,
     sampling,
     softmax,
 )
@@ -36,6 +37,7 @@ LOWERINGS: dict[str, Lowering] = {
     **pooling.LOWERINGS,
     **quantized.LOWERINGS,
     **reduction.LOWERINGS,
+    **rounding.LOWERINGS,
     **sampling.LOWERINGS,
     **softmax.LOWERINGS,
 }

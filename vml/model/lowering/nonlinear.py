@@ -24,6 +24,7 @@ from vml.model.lowering.functions import (
     exponential,
     logarithm,
     product,
+    quotient,
     sine,
     tabulated,
 )
@@ -152,9 +153,55 @@ def _cos(b: Numbers, x: Value) -> Value:
     return sine(b, x, TURN // 4)
 
 
+def _elu_like(b: Numbers, x: Value, alpha: Fraction, width: Fraction) -> Value:
+    """max(x, 0) + alpha * (exp(min(x, 0) / width) - 1)."""
+    decay = tabulated(b, x, "exp", hi=0, factor=1 / width)
+    # The table's exp(0) is 1 - 2^-15: subtracting that makes the result 0 there.
+    bend = b.affine(decay, 1, gamma=1 - int(Q15), scale=Q15)
+    return b.add(b.narrow(x, lo=0), b.scaled(bend, alpha))
+
+
+def _elu(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
+    return [_elu_like(b, _float(b, node, inputs), _number(node, "alpha", 1.0), ONE)]
+
+
+def _celu(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
+    alpha = _number(node, "alpha", 1.0)
+    if alpha <= 0:
+        raise Refused(f"alpha = {float(alpha)}; it must be positive")
+    return [_elu_like(b, _float(b, node, inputs), alpha, alpha)]
+
+
+def _selu(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
+    alpha = _number(node, "alpha", 1.67326319217681884765625)
+    gamma = _number(node, "gamma", 1.05070102214813232421875)
+    return [b.scaled(_elu_like(b, _float(b, node, inputs), alpha, ONE), gamma)]
+
+
+def _softsign(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
+    x = _float(b, node, inputs)
+    return [quotient(b, x, b.add(absolute(b, x), np.ones(())), node.limits[0])]
+
+
+def _thresholded_relu(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
+    x, alpha = b.narrow(_float(b, node, inputs)), _number(node, "alpha", 1.0)
+    above = b.less(b.constant(np.array(math.floor(alpha * x.scale))), x)
+    return [b.select(above, x, b.constant(np.zeros((), np.int64)), scale=x.scale)]
+
+
+def _mish(b: Numbers, x: Value) -> Value:
+    return product(b, x, _tanh(b, _softplus(b, x)))
+
+
+def _swish(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
+    x = _float(b, node, inputs)
+    return [product(b, x, _sigmoid(b, b.scaled(x, _number(node, "alpha", 1.0))))]
+
+
 LOWERINGS: dict[str, Lowering] = {
-    "Clip": _clip,
+    "Celu": _celu,
     "Cos": _unary(_cos),
+    "Elu": _elu,
     "Erf": _unary(_erf),
     "Exp": _exp,
     "Gelu": _gelu,
@@ -162,10 +209,16 @@ LOWERINGS: dict[str, Lowering] = {
     "HardSwish": _unary(_hard_swish),
     "LeakyRelu": _leaky_relu,
     "Log": _log,
+    "Mish": _unary(_mish),
     "PRelu": _prelu,
     "Relu": _relu,
+    "Selu": _selu,
     "Sigmoid": _unary(_sigmoid),
     "Sin": _unary(sine),
     "Softplus": _unary(_softplus),
+    "Softsign": _softsign,
+    "Swish": _swish,
     "Tanh": _unary(_tanh),
+    "ThresholdedRelu": _thresholded_relu,
+    "Clip": _clip,
 }
