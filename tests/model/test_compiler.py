@@ -84,6 +84,14 @@ def test_calibration_that_does_not_fit(calibration: Any, message: str) -> None:
         compile_model(MLP, calibration=rows(), holdout=calibration)
 
 
+def test_a_model_without_inputs_has_one_empty_row() -> None:
+    node = helper.make_node("Neg", ["w"], ["y"])
+    proto = model([node], [], [edge("y", [3])], [weight("w", np.float32([1, 2, 3]))])
+    compiled = compile_model(data(proto), calibration={})
+    assert compiled.dequantize(compiled.run({}))["y"].tolist() == [-1, -2, -3]
+    assert compiled.certificate.differences[0].calibration.rows == 1
+
+
 def test_rows_may_have_their_own_axis_or_take_the_batch_axis() -> None:
     flat, nested = rows()["x"], rows()["x"][:, None]
     assert (
@@ -196,7 +204,7 @@ def test_nan_inside_the_float_model_is_refused() -> None:
 def test_importer_errors_come_through() -> None:
     with pytest.raises(UnsupportedModel, match="not an ONNX model"):
         compile_model(b"noise", input_range=(0, 1))
-    node = helper.make_node("Mod", ["x", "x"], ["y"])
+    node = helper.make_node("Det", ["x"], ["y"])
     with pytest.raises(UnsupportedOperator):
         compile_model(data(model([node], [edge("x", [1, 4])], [edge("y", [1, 4])])), input_range=(0, 1))
     wide = model([helper.make_node("Relu", ["x"], ["y"])], [edge("x", ["N", "M"])], [edge("y", ["N", "M"])])

@@ -72,6 +72,12 @@ def test_a_flipped_byte_is_read_or_refused(place: int, value: int) -> None:
         import_model(bytes(changed))
 
 
+@pytest.mark.parametrize("text", [b"first", b"x", b"w1", b"y"])
+def test_names_that_are_no_text_are_refused(text: bytes) -> None:
+    with pytest.raises(UnsupportedModel):
+        import_model(data(mlp()).replace(text, b"\xff" * len(text)))
+
+
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         import_model(tmp_path / "absent.onnx")
@@ -134,13 +140,13 @@ def test_every_unknown_operator_is_listed() -> None:
         helper.make_node("Relu", ["x"], ["a"], name="fine"),
         helper.make_node("Magic", ["a"], ["b"], name="one", domain="somebody.else"),
         helper.make_node("Cumulate", ["b"], ["c"], name="two"),
-        helper.make_node("Mod", ["c", "c"], ["y"], name="three"),
+        helper.make_node("NonZero", ["c"], ["y"], name="three"),
     ]
     proto = model(nodes, [edge("x", [1, 4])], [edge("y", [1, 4])], domains=["somebody.else"])
     with pytest.raises(UnsupportedOperator) as caught:
         import_model(data(proto))
     problems = [(p.node, p.op, p.opset) for p in caught.value.problems]
-    assert problems == [("one", "Magic", 17), ("two", "Cumulate", 17), ("three", "Mod", 17)]
+    assert problems == [("one", "Magic", 17), ("two", "Cumulate", 17), ("three", "NonZero", 17)]
     assert "somebody.else" in caught.value.problems[0].hint
 
 

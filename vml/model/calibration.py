@@ -103,7 +103,8 @@ def gather_rows(
 
 
 def row_count(rows: Rows) -> int:
-    return len(next(iter(rows.values()))) if rows else 0
+    """How many rows; a model without inputs has one, which is empty."""
+    return len(next(iter(rows.values()))) if rows else 1
 
 
 def declared_ranges(inputs: Sequence[Edge], given: Interval | Mapping[str, Interval] | None) -> dict[str, Interval]:

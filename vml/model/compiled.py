@@ -187,7 +187,7 @@ class Model:
             if certificate.source.sha256 != hashlib.sha256(source).hexdigest():
                 raise ValueError(f"{SOURCE} is not the one in {CERTIFICATE}")
             calibration = _read_calibration(folder, graph)
-        except (ValueError, FileNotFoundError, broken) as error:
+        except (ValueError, FileNotFoundError, MemoryError, broken) as error:
             raise UnsupportedModel(f"{folder} is not a complete compiled model: {error}; compile it again") from error
         return cls(graph, source, certificate, calibration, folder)
 

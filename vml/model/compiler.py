@@ -153,7 +153,7 @@ def _check_simplification(imported: ImportedModel, rows: Calibration) -> float:
     if moved > SIMPLIFICATION_TOLERANCE * max(magnitude, 1e-30):
         raise UnsupportedModel(
             f"simplifying the model with onnxslim moved an output by {moved:.3g} (largest output: {magnitude:.3g}); "
-            "compile it without simplification (simplify=False, --no-simplify) and report it to onnxslim"
+            "compile it with simplify=False and report it to onnxslim"
         )
     return moved
 

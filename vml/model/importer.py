@@ -96,7 +96,7 @@ def import_model(
     compile_extra("onnx")
     try:
         return _import(source, shapes or {}, simplified)
-    except UnicodeDecodeError as error:  # protocol buffers of this age keep text unchecked until it is looked at
+    except UnicodeDecodeError as error:  # from inside a library that looked at some other text
         raise UnsupportedModel("not an ONNX model: it holds a name that is no text") from error
 
 
@@ -105,6 +105,7 @@ def _import(
 ) -> ImportedModel:
     proto, where, files = _read(source)
     read_external(proto, None if where is None else where.parent, MAX_MODEL_BYTES, files)
+    _check_text(proto.graph)
     notes = _inline_functions(proto)
     notes += drop_training(proto)
     opset = _opset(proto)
@@ -201,6 +202,17 @@ def _read(source: str | os.PathLike[str] | bytes) -> tuple[onnx.ModelProto, Path
     if not proto.ir_version or not proto.opset_import or not proto.graph.node:
         raise UnsupportedModel(f"{what}: not an ONNX model, or cut off in the middle (it has no nodes)")
     return proto, where, {"" if where is None else where.name: hashlib.sha256(data).hexdigest()}
+
+
+def _check_text(graph: onnx.GraphProto) -> None:
+    """Refuse names that are no UTF-8: protocol buffers of this age hand them out as bytes."""
+    for node in graph.node:
+        for text in (node.name, node.op_type, node.domain, *node.input, *node.output):
+            if not isinstance(text, str):
+                raise UnsupportedModel(f"not an ONNX model: {bytes(text)!r} of a node is no text")
+    for named in (*graph.initializer, *graph.input, *graph.output):
+        if not isinstance(named.name, str):
+            raise UnsupportedModel(f"not an ONNX model: the name {bytes(named.name)!r} is no text")
 
 
 def _inline_functions(proto: onnx.ModelProto) -> list[str]:

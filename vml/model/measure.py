@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vml.errors import OutOfRange, UnsupportedModel
-from vml.model.calibration import FloatModel, Rows, each_row, row_count
+from vml.model.calibration import FloatModel, Rows, each_row
 from vml.model.certificate import Accumulator, Boundary, Difference, Layer, Saturation
 from vml.model.executor import Executor
 from vml.model.graph import Graph, TensorSpec
@@ -137,7 +137,7 @@ class LayerMeasure:
             reference = floats[name].astype(np.float64)
             finite = np.isfinite(reference)
             codes = read(values[value.ref], value.view, value.shape)
-            error = np.abs(codes / float(value.scale) - reference)[finite]
+            error = np.abs(codes[finite] / float(value.scale) - reference[finite])
             if not error.size:
                 continue
             sums = self.layers.setdefault(name, _LayerSums())
@@ -245,8 +245,8 @@ def simplification_difference(plain: FloatModel, simplified: FloatModel, rows: R
             if a.shape != b.shape:
                 return math.inf, 0.0
             finite = np.isfinite(a) & np.isfinite(b)
-            largest = max(largest, float(np.abs(a - b)[finite].max(initial=0.0)))
-            magnitude = max(magnitude, float(np.abs(a)[finite].max(initial=0.0)))
+            largest = max(largest, float(np.abs(a[finite] - b[finite]).max(initial=0.0)))
+            magnitude = max(magnitude, float(np.abs(a[finite]).max(initial=0.0)))
             if not np.array_equal(np.isfinite(a), np.isfinite(b)):
                 return math.inf, magnitude
     return largest, magnitude
@@ -305,7 +305,3 @@ def _last(proto: onnx.ModelProto, name: str) -> str:
                 return str(node.op_type)
             name = node.input[0]
     return ""
-
-
-def rows_of(rows: Rows | None) -> int:
-    return 0 if rows is None else row_count(rows)

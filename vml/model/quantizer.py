@@ -182,7 +182,8 @@ def dequantize(spec: TensorSpec, codes: Array) -> Array:
         return whole
     numerator, denominator = float(spec.scale.numerator), float(spec.scale.denominator)
     values: Array = codes.astype(np.float64) * denominator / numerator
-    rounded: Array = values.astype(spec.onnx_dtype)
+    with np.errstate(over="ignore"):  # beyond the dtype is infinity, as in the float model
+        rounded: Array = values.astype(spec.onnx_dtype)
     return rounded
 
 
