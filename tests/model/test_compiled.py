@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,43 @@ def test_the_message_of_a_full_disk_names_the_folder(
     monkeypatch.setattr(Path, "open", fail_after(Path.open, 2, FULL))
     with pytest.raises(OSError, match=r"m\.vml.*disk is full.*nothing was left behind"):
         model.save(tmp_path / "m.vml")
+
+
+def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_a_process_killed_while_saving_leaves_the_earlier_model(model: Model, folder: Path) -> None:
+    killed = run_python(
+        "import os, sys, numpy\n"
+        "from vml.model import Model\n"
+        "model = Model.load(sys.argv[1])\n"
+        "numpy.savez_compressed = lambda *a, **k: os._exit(9)\n"
+        "model.save(sys.argv[1])\n",
+        str(folder),
+    )
+    assert killed.returncode == 9, killed.stderr
+    assert len(list(folder.parent.iterdir())) == 2, "the unfinished folder stays beside it, under another name"
+    assert Model.load(folder).commitment == model.commitment
+    assert model.save(folder).folder == folder
+
+
+def test_the_commitment_is_read_without_the_compile_extra(model: Model, folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "for name in ('onnx', 'onnxruntime', 'onnxslim', 'safetensors', 'numba'):\n"
+        "    sys.modules[name] = None\n"
+        "from vml.errors import BackendUnavailable\n"
+        "from vml.model import Model\n"
+        "print(Model.read_commitment(sys.argv[1]).hex())\n"
+        "try:\n"
+        "    Model.load(sys.argv[1])\n"
+        "except BackendUnavailable as error:\n"
+        "    print(error)\n"
+    )
+    done = run_python(code, str(folder))
+    assert done.stdout.splitlines()[:1] == [model.commitment.hex()], done.stderr
+    assert "vml[compile]" in done.stdout
 
 
 # Damaged folders.

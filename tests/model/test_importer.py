@@ -249,6 +249,20 @@ def test_weights_that_are_not_finite_are_refused(bad: float) -> None:
         import_model(data(model([node], [edge("x", [1, 4])], [edge("y", [1, 3])], [weight("w", array)])))
 
 
+def test_nan_in_a_constant_node_is_refused() -> None:
+    array = weight("", np.float32([1, np.nan]))
+    nodes = [helper.make_node("Constant", [], ["c"], value=array), helper.make_node("Add", ["x", "c"], ["y"])]
+    with pytest.raises(UnsupportedModel, match=r"\[1\] is nan"):
+        import_model(data(model(nodes, [edge("x", [1, 2])], [edge("y", [1, 2])])))
+
+
+def test_widening_must_not_outgrow_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = data(mlp(dtype=np.float16))
+    monkeypatch.setattr("vml.model.importer.MAX_MODEL_BYTES", len(small) + 10)
+    with pytest.raises(UnsupportedModel, match="with float32 weights"):
+        import_model(small)
+
+
 def test_an_infinite_bound_is_no_weight() -> None:
     node = helper.make_node("Clip", ["x", "lo", "hi"], ["y"])
     bounds = [weight("lo", np.float32(0)), weight("hi", np.float32(np.inf))]

@@ -115,12 +115,15 @@ def _import(
     _check(proto)
     check_weights(proto)
     notes += one_float_type(proto)
+    if proto.ByteSize() > MAX_MODEL_BYTES:
+        raise UnsupportedModel("with float32 weights the model is larger than 2 GiB; such a model cannot be compiled")
     plain = infer(proto)
     if simplified:
         proto, more = simplify(plain)
         notes += more
         check_operators(proto, opset)
         _check(proto)
+        check_weights(proto)
         proto = infer(proto)
     else:
         check_operators(plain, opset)
@@ -148,8 +151,7 @@ def check_operators(proto: onnx.ModelProto, opset: int, known_only: bool = False
         UnsupportedOperator: with one entry a node.
     """
     from vml.model.lowering import LOWERINGS
-    from vml.model.lowering.driver import DEFAULT_DOMAINS
-    from vml.model.lowering.driver import _hint as operator_hint
+    from vml.model.lowering.driver import DEFAULT_DOMAINS, operator_hint
 
     known = {tensor.name for tensor in proto.graph.initializer}
     problems = []

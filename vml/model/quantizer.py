@@ -106,9 +106,9 @@ def _float_codes(rows: Array, declared: Interval | None, bits: int, headroom: Fr
     power = Fraction(2) ** (scale.numerator.bit_length() - scale.denominator.bit_length())
     power = power if power <= scale else power / 2
     # Rows that are whole multiples of some 2^-k (integers, quarters) stay exact under a finer power of two.
-    exact = exact_scale(rows, limit)
-    if exact is not None and exact <= power:
-        scale = power
+    if exact_scale(rows[:1], limit) is not None:  # a glance at one row before all of them
+        exact = exact_scale(rows, limit)
+        scale = power if exact is not None and exact <= power else scale
     return math.floor(low * scale + Fraction(1, 2)), math.floor(high * scale + Fraction(1, 2)), scale
 
 

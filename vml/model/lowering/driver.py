@@ -102,7 +102,7 @@ class _Lowerer:
             elif supported:
                 results = LOWERINGS[node.op_type](self.builder, self._view(node, name), inputs)
             else:
-                raise Refused(_hint(node))
+                raise Refused(operator_hint(node))
         except Refused as refused:
             self.problems.append(OperatorProblem(name, node.op_type, self.opset, str(refused)))
             self.lost.update(node.output)
@@ -235,7 +235,8 @@ def _fold(node: onnx.NodeProto, inputs: Sequence[Tensor | None], opset: int) -> 
     return [np.asarray(next(found)) if o else np.zeros(0) for o in node.output]
 
 
-def _hint(node: onnx.NodeProto) -> str:
+def operator_hint(node: onnx.NodeProto) -> str:
+    """What could be done about a node that has no lowering."""
     if node.domain not in DEFAULT_DOMAINS:
         return f"domain {node.domain!r} is not ONNX's own; export without custom operators"
     if node.op_type in ("If", "Loop", "Scan"):
