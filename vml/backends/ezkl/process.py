@@ -15,6 +15,7 @@ import tempfile
 import time
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
 
@@ -85,7 +86,7 @@ class Engine:
         self._log: IO[bytes] = tempfile.TemporaryFile()
         # -P keeps the caller's folder off the path: a file named json.py there must not be imported.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _bootstrap()],
+            [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -191,11 +192,3 @@ class Engine:
         tail = self._log.read()[-_LOG_TAIL:].decode(errors="replace").strip()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         return EngineFailed("crash", operation, f"the process ended with {how}" + (f": {tail}" if tail else ""))
-
-
-def _bootstrap() -> str:
-    """Code of the worker: the same vml as this one, wherever it was imported from."""
-    import vml
-
-    root = str(vml.__path__[0]).rsplit("/", 1)[0]
-    return f"import sys; sys.path.insert(0, {root!r}); from vml.backends.ezkl.worker import main; sys.exit(main())"

@@ -29,7 +29,9 @@ from vml.backends.ezkl.circuit import (
     cost,
     least_log_rows,
 )
+from vml.backends.ezkl.commitments import value_of
 from vml.backends.ezkl.process import Engine, EngineFailed
+from vml.backends.ezkl.statement import felt_to_word
 from vml.backends.types import Progress
 from vml.errors import UnsupportedModel
 
@@ -211,7 +213,7 @@ class Tuner:
             scales = settings["model_output_scales"]
             for values, scale, wanted in zip(run["outputs"], scales, expected, strict=False):
                 if wanted is not None:
-                    got = np.array(values, np.float64) / 2.0**scale
+                    got = np.array([_signed(felt) for felt in values], np.float64) / 2.0**scale
                     worst = max(worst, float(np.abs(got - wanted).max()))
         return worst
 
@@ -390,6 +392,11 @@ def cheapest_rows(settings: Mapping[str, Any]) -> Cost:
     inner = settings["run_args"]["num_inner_cols"]
     narrow = [option for option in options if option.blocks * inner <= MAX_COLUMNS]
     return min(narrow or options[-1:], key=lambda option: option.key_words)
+
+
+def _signed(felt: str) -> int:
+    """A value in ezkl's spelling as a signed integer."""
+    return value_of(felt_to_word(felt))
 
 
 def _lookup_range(runs: Sequence[Mapping[str, Any]]) -> tuple[int, int]:

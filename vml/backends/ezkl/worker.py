@@ -4,7 +4,8 @@ ezkl holds the interpreter's lock for whole calls, prints to standard output, ma
 memory; none of that may happen to the caller. File descriptor 1 is pointed at the log before ezkl is loaded,
 so that only answers reach the pipe.
 
-Run as ``python -m vml.backends.ezkl.worker``; `vml.backends.ezkl.process` is the other side.
+`vml.backends.ezkl.process` is the other side. It runs this file by its path: nothing of vml is imported, since every
+proof and every verification waits for this process to start.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 _RUN_ARGS = (
@@ -56,12 +55,14 @@ def _calibrate(ezkl: Any, data: str, model: str, settings: str, target: str) -> 
 
 def _canonical(settings: str) -> dict[str, Any]:
     """Drop the clock and order the sets in a settings file, so that one circuit has one description."""
-    value: dict[str, Any] = json.loads(Path(settings).read_text())
+    with open(settings, encoding="utf-8") as file:
+        value: dict[str, Any] = json.load(file)
     value["timestamp"] = 0
     for name in ("required_range_checks", "required_lookups"):
         value[name] = sorted(value[name], key=lambda item: json.dumps(item, sort_keys=True))
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    Path(settings).write_text(text)
+    with open(settings, "w", encoding="utf-8") as file:
+        file.write(text)
     return value
 
 
@@ -79,18 +80,8 @@ def _witnesses(ezkl: Any, data: list[str], compiled: str, witness: str) -> list[
     results = []
     for sample in data:
         run = ezkl.gen_witness(sample, compiled, witness)
-        outputs = [[_signed(ezkl, felt) for felt in tensor] for tensor in run["outputs"]]
-        ranges = {k: run[k] for k in ("max_lookup_inputs", "min_lookup_inputs", "max_range_size")}
-        results.append({"outputs": outputs, **ranges})
+        results.append({name: run[name] for name in ("outputs", "max_lookup_inputs", "min_lookup_inputs")})
     return results
-
-
-def _signed(ezkl: Any, felt: str) -> int:
-    """A little-endian hexadecimal field element as a signed integer."""
-    from vml.backends.ezkl.bn254 import R
-
-    value = int.from_bytes(bytes.fromhex(felt), "little")
-    return value if value <= R // 2 else value - R
 
 
 def _setup(ezkl: Any, compiled: str, vk: str, pk: str, srs: str) -> None:
@@ -148,10 +139,8 @@ def main() -> int:
         return 1
     for line in sys.stdin:
         job = json.loads(line)
-        started = time.perf_counter()
         try:
-            result = OPERATIONS[job["operation"]](ezkl, **job["arguments"])
-            answer = {"result": result, "seconds": time.perf_counter() - started}
+            answer = {"result": OPERATIONS[job["operation"]](ezkl, **job["arguments"])}
         # A Rust panic arrives as a BaseException that is no Exception; it must become an answer too.
         except BaseException as error:
             kind = "error" if isinstance(error, Exception) else "panic"
