@@ -86,8 +86,12 @@ def test_an_earlier_model_is_replaced_and_anything_else_is_not(model: Model, fol
         model.save(photos)
     assert (photos / "cat.jpg").read_bytes() == b"cat"
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(NotADirectoryError, match="is a file"):
         model.save(tmp_path / "file")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        model.save(tmp_path / "absent" / "m.vml")
+    Model.check_target(folder)
+    Model.check_target(tmp_path / "new.vml")
 
 
 def test_there_is_no_such_folder(tmp_path: Path) -> None:

@@ -269,6 +269,15 @@ def test_options_out_of_range(options: dict[str, Any]) -> None:
         compile_model(MLP, calibration=rows(), **options)
 
 
+def test_scores_may_have_trailing_axes_of_one() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Reshape", ["r", "shape"], ["y"]),
+    ]
+    proto = model(nodes, [edge("x", [1, 4])], [edge("y", [1, 4, 1, 1])], [weight("shape", np.array([1, 4, 1, 1]))])
+    assert compile_model(data(proto), calibration=rows()).certificate.agreement == 1.0
+
+
 def test_saturating_inputs_are_another_model() -> None:
     strict = compile_model(MLP, calibration=rows())
     loose = compile_model(MLP, calibration=rows(), saturate_inputs=True)

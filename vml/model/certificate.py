@@ -59,8 +59,8 @@ class Difference(_Record):
         rows: compared. refused: left out, because the input range refuses them.
         max_error, mean_error: absolute, in units.
         reference: smallest and largest value of the float model.
-        agreement: share of rows with the same decision: for scores the arg max of the last axis, for integers
-            and booleans the value; None for an output with nothing to decide.
+        agreement: share of equal decisions: for scores the arg max along the last axis with more than one
+            element, for integers and booleans the value; None for an output with nothing to decide.
     """
 
     rows: int

@@ -138,13 +138,12 @@ class Model:
             The same model, knowing its folder.
 
         Raises:
-            FileExistsError: something else stands there.
+            FileExistsError, NotADirectoryError, FileNotFoundError: as for ``check_target``.
             OSError: it cannot be written; nothing is left behind.
             BackendUnavailable: safetensors is not installed.
         """
         target = Path(path)
-        if target.is_dir() and any(target.iterdir()) and not (target / GRAPH).is_file():
-            raise FileExistsError(f"{target} is a folder with other things in it; it is not replaced by a model")
+        self.check_target(target)
         tensors = compile_extra("safetensors.numpy").save(
             {str(index): values for index, values in self.graph.constants.items()}
         )
@@ -157,6 +156,23 @@ class Model:
             with (folder / CALIBRATION).open("wb") as file:
                 np.savez_compressed(file, **kept)  # type: ignore[arg-type]
         return replace(self, folder=target)
+
+    @staticmethod
+    def check_target(path: str | os.PathLike[str]) -> None:
+        """Refuse a place where ``save`` would refuse to write: worth asking before a long compilation.
+
+        Raises:
+            FileExistsError: a folder with other things in it. NotADirectoryError: a file.
+            FileNotFoundError: its parent does not exist.
+        """
+        target = Path(path)
+        if target.is_dir():
+            if any(target.iterdir()) and not (target / GRAPH).is_file():
+                raise FileExistsError(f"{target} is a folder with other things in it; it is not replaced by a model")
+        elif os.path.lexists(target):
+            raise NotADirectoryError(f"{target} is a file; a compiled model is a folder")
+        elif not target.absolute().parent.is_dir():
+            raise FileNotFoundError(f"{target.absolute().parent} does not exist; make it first")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:

@@ -57,10 +57,11 @@ class _Sums:
         self.lo, self.hi = min(self.lo, float(reference.min())), max(self.hi, float(reference.max()))
         if np.dtype(spec.onnx_dtype).kind != "f":
             same = error == 0
-        elif spec.shape and spec.shape[-1] > 1:
-            same = integer.argmax(-1) == reference.argmax(-1)
         else:
-            return
+            axis = score_axis(spec)
+            if axis is None:
+                return
+            same = integer.argmax(axis) == reference.argmax(axis)
         self.same += int(np.sum(same))
         self.decided += int(np.size(same))
 
@@ -73,6 +74,13 @@ class _Sums:
             reference=(self.lo, self.hi) if self.rows else (0.0, 0.0),
             agreement=self.same / self.decided if self.decided else None,
         )
+
+
+def score_axis(spec: TensorSpec) -> int | None:
+    """The axis of a float output along which a decision would be taken: the last one with more than one element."""
+    if np.dtype(spec.onnx_dtype).kind != "f":
+        return None
+    return max((axis for axis, n in enumerate(spec.shape) if n > 1), default=None)
 
 
 def compare_outputs(
@@ -276,7 +284,7 @@ def boundary(proto: onnx.ModelProto, graph: Graph) -> Boundary:
         and ops
         and PREPARED.issuperset(ops)
     ]
-    scores = [s.name for s in graph.outputs if s.onnx_dtype.startswith("float") and s.shape and s.shape[-1] > 1]
+    scores = [spec.name for spec in graph.outputs if score_axis(spec) is not None]
     if scores and not DECISIONS.intersection(last.values()):
         warnings.append(
             f"output {scores[0]!r} holds scores: the decision (arg max) is taken outside, and the proof covers "
