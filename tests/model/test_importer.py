@@ -406,6 +406,21 @@ def test_simplification_moves_no_output_of_a_shipped_model(path: Path) -> None:
                 assert np.abs(values - after[name]).max() <= MOVED * np.abs(values).max()
 
 
+def test_simplification_moves_no_output_of_a_model_nobody_here_made() -> None:
+    pytest.importorskip("magika", reason="magika is in the dev extra")
+    import magika
+
+    (path,) = Path(magika.__file__).parent.glob("models/*/model.onnx")
+    imported = import_model(path)
+    assert len(imported.proto.graph.node) < len(imported.plain.graph.node)
+    original, simplified = FloatModel(onnx.load(path)), FloatModel(imported.proto)
+    rng = np.random.default_rng(0)
+    for high in (2, 128, 257):
+        row = {"bytes": rng.integers(0, high, (1, 2048)).astype(np.int32)}
+        before, after = original.run(row)["target_label"], simplified.run(row)["target_label"]
+        assert np.abs(before - after).max() <= MOVED
+
+
 def redundant() -> onnx.ModelProto:
     """Constant arithmetic on shapes, identities, dropout, a foldable batch normalisation."""
     rng = np.random.default_rng(5)
