@@ -14,6 +14,7 @@ from vml.model.builder import Value
 from vml.model.graph import TensorSpec
 from vml.model.interpreter import run
 from vml.model.numbers import Numbers
+from vml.model.scales import SCALE_BITS, short_scale
 
 WIDE = 1 << 58
 
@@ -75,3 +76,20 @@ def test_constant_beside_a_value(sign: int) -> None:
     x = b.input(0, (1,), -100, 100, Fraction(3), "float")
     total = b.add(x, np.array([0.7], np.float32), sign)
     assert abs(value_of(b, total, 30, x, 100) - (10 + sign * 0.7)) < 1e-4
+
+
+@given(st.fractions(Fraction(1, 1 << 300), Fraction(1 << 300)).filter(bool))
+def test_short_scale_is_short_and_near(scale: Fraction) -> None:
+    short = short_scale(scale)
+    assert abs(short / scale - 1) < Fraction(1, 1 << (SCALE_BITS - 2))
+    odd = short.numerator // (short.numerator & -short.numerator)
+    assert odd.bit_length() <= SCALE_BITS + 1
+
+
+def test_scales_stay_short_in_a_deep_graph() -> None:
+    b = Numbers()
+    x = replace(b.input(0, (1,), -30000, 30000, Fraction(9999, 7), "float"), limit=(-1.0, 1.0))
+    for k in range(200):
+        squared = b.multiply(x, x, scale=x.scale * x.scale)
+        x = b.narrow(replace(squared, limit=(-1.0 - k / 999, 1.0)))
+    assert max(x.scale.numerator, x.scale.denominator).bit_length() < 4 * SCALE_BITS

@@ -19,72 +19,15 @@ import numpy as np
 from vml.errors import UnsupportedModel
 from vml.model.builder import Builder, Value
 from vml.model.primitives.rescale import SHIFTS
+from vml.model.scales import code_limit, exact_scale, nice_scale, short_scale, to_codes
 from vml.model.tensor import VALUE_LIMIT
 
 GUARD_BITS = 14
-MANTISSA_BITS = 12
 LIGHT_SUM = 1 << 44  # sums below this are rescaled to activations in one step
 PRODUCT_BITS = 8  # what factors of an elementwise product keep beyond the activation width
 LIGHT_BITS = 30
 Tensor = Value | np.ndarray
 """What a lowering takes and gives: a value in the graph, or a static numpy array."""
-
-
-def nice_scale(target: Fraction) -> Fraction:
-    """The largest number with a 12-bit mantissa and a power-of-two factor that does not exceed ``target`` > 0."""
-    exponent = (target.numerator.bit_length() - target.denominator.bit_length()) - MANTISSA_BITS
-    unit = Fraction(2) ** exponent
-    return Fraction(int(target / unit)) * unit
-
-
-def code_limit(bits: int) -> int:
-    """Largest code of a symmetric signed number of ``bits`` bits."""
-    return (1 << (bits - 1)) - 1
-
-
-def exact_scale(array: np.ndarray, limit: int) -> Fraction | None:
-    """The smallest power of two <= 2^15 at which every element is an integer of at most ``limit``, if there is one."""
-    sample = array.reshape(-1)[:64].astype(np.float64) * (1 << 15)
-    if not bool((sample == np.rint(sample)).all()):
-        return None  # trained weights are rarely integers at any scale: do not look at all of them
-    for exponent in range(16):
-        scaled = array.astype(np.float64) * (1 << exponent)
-        if float(np.abs(scaled).max(initial=0)) > limit:
-            return None
-        if bool((scaled == np.rint(scaled)).all()):
-            return Fraction(1 << exponent)
-    return None
-
-
-def to_codes(array: np.ndarray, scale: Fraction) -> np.ndarray:
-    """floor(x * scale + 1/2) for every element, in exact rational arithmetic.
-
-    Args:
-        array: finite numbers, any shape. scale: codes per unit, > 0.
-
-    Returns:
-        int64 codes (object where they exceed int64).
-
-    Raises:
-        ValueError: a NaN or infinity.
-    """
-    if not np.isfinite(array).all():
-        raise ValueError("NaN or infinity has no code")
-    flat = array.astype(np.float64).reshape(-1)
-    odd = scale.numerator // (scale.numerator & -scale.numerator)
-    dyadic = scale.denominator & (scale.denominator - 1) == 0 and odd.bit_length() <= 29
-    if dyadic and array.dtype == np.float32 and float(np.abs(flat).max(initial=0)) * float(scale) < 2**51:
-        # A 24-bit mantissa times one of at most 29 bits is exact in float64, and so is its fraction.
-        product = flat * float(scale)
-        whole = np.floor(product)
-        return (whole + (product - whole >= 0.5)).astype(np.int64).reshape(array.shape)
-    p, q = scale.numerator, scale.denominator
-    exact = []
-    for x in flat:
-        n, d = float(x).as_integer_ratio()
-        exact.append((2 * n * p + d * q) // (2 * d * q))
-    small = all(-(1 << 63) <= c < 1 << 63 for c in exact)
-    return np.array(exact, dtype=np.int64 if small else object).reshape(array.shape)
 
 
 @dataclass
@@ -164,7 +107,7 @@ class Numbers(Builder):
     ) -> Value:
         """Rescale so that the scale comes as near to ``target`` as a multiplier allows, clamping codes to lo..hi.
 
-        The result's scale is exactly what the chosen multiplier makes it. lo and hi default to the range of ``bits``.
+        The scale is what the multiplier makes it (``short_scale``). lo and hi default to the range of ``bits``.
         Where the input is so wide that the multiplier would have fewer than ``factor_bits`` bits, low bits that the
         result cannot show are dropped first.
         """
@@ -193,7 +136,7 @@ class Numbers(Builder):
         while shift > SHIFTS[0] and multiplier % (1 << 16) == 0:
             multiplier, shift = multiplier >> 16, shift - 16
         result = self.rescale_codes(value, multiplier, shift, lo, hi, kind=value.kind)
-        scale = value.scale * Fraction(multiplier, 1 << shift)
+        scale = short_scale(value.scale * Fraction(multiplier, 1 << shift))
         return replace(result, scale=scale, limit=value.limit)
 
     def _lightened(self, value: Value, reach: int) -> Value:

@@ -19,7 +19,7 @@ from vml.model.calibration import Calibration, Interval, integer_range
 from vml.model.graph import TensorSpec
 from vml.model.importer import Edge
 from vml.model.lowering.driver import InputDeclaration
-from vml.model.numbers import code_limit, exact_scale, nice_scale, to_codes
+from vml.model.scales import code_limit, exact_scale, nice_scale, to_codes
 from vml.model.tensor import VALUE_LIMIT
 
 if TYPE_CHECKING:
@@ -106,9 +106,9 @@ def _float_codes(rows: Array, declared: Interval | None, bits: int, headroom: Fr
     power = Fraction(2) ** (scale.numerator.bit_length() - scale.denominator.bit_length())
     power = power if power <= scale else power / 2
     # Rows that are whole multiples of some 2^-k (integers, quarters) stay exact under a finer power of two.
-    if exact_scale(rows[:1], limit) is not None:  # a glance at one row before all of them
-        exact = exact_scale(rows, limit)
-        scale = power if exact is not None and exact <= power else scale
+    exact = exact_scale(rows, limit)
+    if exact is not None and exact <= power:
+        scale = power
     return math.floor(low * scale + Fraction(1, 2)), math.floor(high * scale + Fraction(1, 2)), scale
 
 

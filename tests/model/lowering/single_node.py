@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from vml.model.executor import Executor
 from vml.model.interpreter import run
 from vml.model.lowering.driver import InputDeclaration, Lowered, lower_graph
-from vml.model.numbers import nice_scale, to_codes
+from vml.model.scales import nice_scale, to_codes
 
 INPUT_CODES = 32767
 

@@ -22,7 +22,8 @@ import numpy as np
 
 from vml.errors import UnsupportedModel
 from vml.model.builder import Value
-from vml.model.numbers import Numbers, Tensor, code_limit, nice_scale
+from vml.model.numbers import Numbers, Tensor
+from vml.model.scales import code_limit, nice_scale
 from vml.model.tensor import VALUE_LIMIT
 from vml.model.views import expand
 

@@ -16,7 +16,8 @@ from vml.model.builder import Value
 from vml.model.lowering.arithmetic import operand
 from vml.model.lowering.base import Lowering, OnnxNode, Refused
 from vml.model.lowering.functions import truncated
-from vml.model.numbers import Numbers, Tensor, code_limit
+from vml.model.numbers import Numbers, Tensor
+from vml.model.scales import code_limit
 
 WIDTH = 31
 """Bits of the value whose fraction is taken."""

@@ -18,8 +18,9 @@ import numpy as np
 from vml.model import views
 from vml.model.builder import Value, broadcast_view
 from vml.model.codec import View
-from vml.model.numbers import Numbers, Tensor, nice_scale, to_codes
+from vml.model.numbers import Numbers, Tensor
 from vml.model.primitives.rescale import SHIFTS
+from vml.model.scales import nice_scale, to_codes
 from vml.model.tensor import VALUE_LIMIT
 
 BIAS_BITS = 44
