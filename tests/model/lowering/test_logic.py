@@ -49,6 +49,16 @@ def test_where() -> None:
     np.testing.assert_array_equal(moving.got["y"], moving.expected["y"])
 
 
+@pytest.mark.parametrize("masked", [-1e4, -1e9, -3e38, -np.inf])
+def test_a_mask_costs_the_values_nothing(masked: float) -> None:
+    """Attention masks: what is left after softmax is as precise as without a mask."""
+    mask = np.arange(12).reshape(3, 4) % 3 > 0
+    nodes = [helper.make_node("Where", ["m", "x", "c"], ["t"]), helper.make_node("Softmax", ["t"], ["y"])]
+    result = lower_and_run(nodes, {"m": mask, "x": X / 64}, {"c": np.array(masked, dtype=np.float32)})
+    assert result.error() < 2**-12
+    assert not result.got["y"][~mask].any()
+
+
 @pytest.mark.parametrize("index", [2, [0, 2], [[0, -1], [1, 1]], [2, 1, 0], [0, 2, 1]])
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_gather_with_constant_positions(index: list[int], axis: int) -> None:

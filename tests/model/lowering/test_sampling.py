@@ -34,6 +34,13 @@ def test_pad_value_axes_and_attributes() -> None:
     moved("Pad", {"x": X.astype(np.int64)}, {"p": ints(0, 0, 1, 0, 2, 0), "v": np.array(9, dtype=np.int64)})
 
 
+def test_pad_by_minus_infinity_is_never_the_largest() -> None:
+    low = {"p": ints(0, 0, 1, 0, 0, 1), "v": np.array(-np.inf, dtype=np.float32)}
+    nodes = [helper.make_node("Pad", ["x", "p", "v"], ["t"]), helper.make_node("ReduceMax", ["t"], ["y"], axes=[2])]
+    result = lower_and_run(nodes, {"x": X}, low)
+    np.testing.assert_array_equal(result.got["y"], result.expected["y"])
+
+
 def test_pad_value_beyond_the_data_widens_the_scale() -> None:
     node = helper.make_node("Pad", ["x", "p", "v"], ["y"])
     far = {"p": ints(0, 0, 1, 0, 0, 0), "v": np.array(1000, dtype=np.float32)}

@@ -17,6 +17,11 @@ from vml.model.lowering.movement import Inputs
 from vml.model.numbers import Numbers, Tensor
 from vml.model.tensor import VALUE_LIMIT
 
+MASK_FACTOR = 4
+"""A constant that many times larger than the values it stands beside is a mask."""
+
+MASK_BITS = 40
+
 # Bringing two sides to one scale.
 
 
@@ -54,6 +59,26 @@ def comparable(b: Numbers, first: Tensor, second: Tensor) -> tuple[Value, Value]
         )
     left, right = b.align([first, second], bits=32)
     return left, right
+
+
+def beside(b: Numbers, value: Tensor, constant: np.ndarray) -> tuple[Value, Value]:
+    """A value and a constant at one scale, to choose between them.
+
+    A constant far beyond the value's range is a mask (-1e9, -inf). It must not coarsen the value: the value keeps its
+    own scale and the constant is wide, up to 2^MASK_BITS codes, where it stands for "never the largest (smallest)".
+    """
+    if isinstance(value, np.ndarray) or value.kind != "float":
+        first, second = b.align([value, constant])
+        return first, second
+    if np.isnan(constant).any():
+        raise Refused("it chooses NaN; there is no code for it")
+    reach = max(abs(end) for end in b.bounds(value))
+    if float(np.abs(constant).max(initial=0)) <= MASK_FACTOR * reach:
+        first, second = b.align([value, constant])
+        return first, second
+    narrow = b.narrow(value)
+    end = float((1 << MASK_BITS) / narrow.scale)
+    return narrow, b.quantize_constant(np.clip(constant.astype(np.float64), -end, end), narrow.scale)
 
 
 def negate(b: Numbers, value: Value) -> Value:
@@ -103,6 +128,10 @@ def where(b: Numbers, node: OnnxNode, inputs: Inputs) -> list[Tensor]:
     if isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and np.issubdtype(x.dtype, np.floating):
         scale = b.constant_scale(np.concatenate([x.ravel(), y.ravel()]), (1 << (b.bits - 1)) - 1)
         first, second = b.quantize_constant(x, scale), b.quantize_constant(y, scale)
+    elif isinstance(y, np.ndarray):
+        first, second = beside(b, x, y)
+    elif isinstance(x, np.ndarray):
+        second, first = beside(b, y, x)
     else:
         first, second = b.align([x, y])
     return [b.select(b.lift(condition), first, second, scale=first.scale, kind=first.kind)]

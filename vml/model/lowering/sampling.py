@@ -17,6 +17,7 @@ import numpy as np
 from vml.model import views
 from vml.model.builder import Value
 from vml.model.lowering.base import Lowering, OnnxNode, Refused, static
+from vml.model.lowering.logic import beside
 from vml.model.lowering.movement import Inputs, axes_of, check_not_empty, first
 from vml.model.numbers import Numbers, Tensor
 
@@ -29,7 +30,7 @@ def pick_filled(b: Numbers, x: Value, positions: Positions, value: np.ndarray | 
     check_not_empty([n if p is None else len(p) for n, p in zip(x.shape, positions, strict=True)])
     if all(p is None or views.FILL not in p for p in positions) or value is None or not value.reshape(()):
         return views.pick(b, x, positions)
-    aligned, fill = b.align([x, value.reshape(())])
+    aligned, fill = beside(b, x, value.reshape(()))
     return views.pick(b, aligned, positions, fill=b.header(fill).lo)
 
 
