@@ -322,7 +322,7 @@ class Numbers(Builder):
         bound = self.header(value).bound
         q, p = value.scale.denominator, value.scale.numerator
         if 4 * (bound * q + p) >= VALUE_LIMIT:
-            shift = 59 - max(1, int(bound / value.scale) + 1).bit_length()
+            shift = max(0, 59 - (int(bound / value.scale) + 1).bit_length())
             q, p = -(-(q << shift) // p), 1 << shift
         zero = self.constant(np.zeros((), dtype=np.int8))
         signed = self.header(value).lo < 0

@@ -10,15 +10,10 @@ from fractions import Fraction
 from vml.model import views
 from vml.model.builder import Value
 from vml.model.lowering.base import Lowering, OnnxNode, Refused, normalize_axis, static
+from vml.model.lowering.functions import negative
 from vml.model.lowering.movement import Inputs, axes_of, first
 from vml.model.numbers import Numbers, Tensor
 from vml.model.tensor import VALUE_LIMIT
-
-
-def negated(b: Numbers, x: Value) -> Value:
-    """-x on codes."""
-    limit = None if x.limit is None else (-x.limit[1], -x.limit[0])
-    return replace(b.affine(x, -1, scale=x.scale, kind=x.kind), limit=limit)
 
 
 def reduce_sum(b: Numbers, x: Value, axes: list[int], keepdims: bool) -> Value:
@@ -41,7 +36,7 @@ def reduce_max(b: Numbers, x: Value, axes: list[int], keepdims: bool) -> Value:
 
 
 def reduce_min(b: Numbers, x: Value, axes: list[int], keepdims: bool) -> Value:
-    return negated(b, b.reduce("reduce_max", negated(b, x), axes, keepdims))
+    return negative(b, b.reduce("reduce_max", negative(b, x), axes, keepdims))
 
 
 def _reduction(fold: Callable[[Numbers, Value, list[int], bool], Value]) -> Lowering:
@@ -64,7 +59,7 @@ def _arg(largest: bool) -> Lowering:
         x = first(inputs)
         axis = normalize_axis(node.attributes.get("axis", 0), x.rank)
         size = x.shape[axis]
-        row = x if largest else negated(b, x)
+        row = x if largest else negative(b, x)
         last = bool(node.attributes.get("select_last_index", 0))
         if last:
             row = views.slice_axis(row, axis, size - 1, size, -1)
@@ -83,7 +78,7 @@ def topk(b: Numbers, node: OnnxNode, inputs: Inputs) -> list[Tensor]:
     axis = normalize_axis(node.attributes.get("axis", -1), x.rank)
     if not 1 <= k <= x.shape[axis]:
         raise Refused(f"the top {k} of {x.shape[axis]} elements")
-    row = x if node.attributes.get("largest", 1) else negated(b, x)
+    row = x if node.attributes.get("largest", 1) else negative(b, x)
     places = b.rows("topk", row, axis, k)
     return [views.take_along(b, x, axis, places), places]
 
