@@ -129,7 +129,7 @@ def test_edited_envelopes(count: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=20_000)
+@settings(max_examples=2000)
 @given(proofs, st.data())
 def test_edited_proofs_of_every_shape(proof: Proof, data: st.DataObject) -> None:
     encoded = proof.to_bytes()

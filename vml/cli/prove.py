@@ -115,6 +115,9 @@ def _rows(paths: list[Path], model: Model, batch: bool) -> list[dict[str, Any]]:
             rows += [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(counts.pop())]
         else:
             rows.append(arrays)
+    # A value out of range is refused here, before it costs a set-up.
+    for row in rows:
+        model.quantize(row)
     return rows
 
 
