@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks.machine import publish
 from vml.backends.ezkl import calibration, srs
 from vml.backends.ezkl.commitments import context_limbs
+from vml.backends.ezkl.sample import write_input
 from vml.backends.ezkl.setup import Circuit, setup
-from vml.backends.ezkl.tuner import write_input
 from vml.backends.types import SetupOptions
 
 CIRCUITS = Path(__file__).resolve().parents[1] / "circuits"

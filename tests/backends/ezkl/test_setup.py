@@ -84,6 +84,28 @@ def keys_of(source: bytes, arguments: RunArgs, folder: Path, options: SetupOptio
     return (folder / "vk").read_bytes(), (folder / "s.json").read_bytes()
 
 
+def test_a_model_salt_is_in_the_digest_of_the_parameters(tmp_path: Path) -> None:
+    """The salt is not folded away: the same weights under two salts have two digests and one output."""
+    from vml.backends.ezkl.process import Engine
+    from vml.backends.ezkl.sample import write_input
+    from vml.backends.ezkl.wrapper import wrap
+
+    visibility = Visibility(model="private")
+    data = write_input(tmp_path / "in.json", [[0.5, -0.5, 0.25, 0.0], [65535] * 16])
+    runs = []
+    with Engine() as engine:
+        for salt in ((0,) * 16, (0,) * 15 + (1,), (0,) * 15 + (1,)):
+            paths = {name: str(tmp_path / name) for name in ("model", "settings")}
+            (tmp_path / "model").write_bytes(wrap(tiny_mlp(), visibility, salt).onnx)
+            engine.call("gen_settings", run_args=RunArgs().seen(visibility).to_json(), **paths)
+            engine.call("compile", compiled=str(tmp_path / "c"), **paths)
+            run = engine.call("witness", data=data, compiled=str(tmp_path / "c"), witness=str(tmp_path / "w"))
+            runs.append(run)
+    digests = [run["processed_params"]["poseidon_hash"] for run in runs]
+    assert digests[0] != digests[1] == digests[2]
+    assert runs[0]["outputs"] == runs[1]["outputs"]
+
+
 def test_two_processes_make_one_key(tmp_path: Path) -> None:
     """Both get the same identity, and nobody sees a folder without its last file."""
     script = (
@@ -214,6 +236,24 @@ def test_memory_is_refused_with_the_figure() -> None:
         preflight.require_memory(price, 1 << 30)
     preflight.require_memory(price, 64 << 30)
     assert preflight.available_memory() > 0
+
+
+def test_products_are_counted_from_shapes() -> None:
+    from tests.backends.ezkl.test_wrapper import one_node
+    from vml.backends.ezkl.wrapper import wrap
+
+    assert wrap(tiny_mlp(), Visibility()).products == 4 * 3 + 3 * 2
+    weights = np.zeros((8, 3, 5, 5), np.float32)
+    wrapped = wrap(one_node("Conv", [1, 3, 20, 20], weights), Visibility())
+    assert wrapped.products == 8 * 16 * 16 * 3 * 25
+    transposed = wrap(one_node("ConvTranspose", [1, 8, 4, 4], weights), Visibility())
+    assert transposed.products == 8 * 4 * 4 * 3 * 25
+
+
+def test_a_huge_model_is_refused_before_ezkl_sees_it() -> None:
+    with pytest.raises(ProvingError, match=r"4,000,000,000 products .* GiB"):
+        preflight.require_products(4_000_000_000, 24 << 30)
+    preflight.require_products(1_000_000, 24 << 30)
 
 
 def test_a_proof_that_cannot_fit_is_refused_before_any_work(public: Case) -> None:

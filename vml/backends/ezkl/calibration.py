@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from vml.backends.ezkl.commitments import CONTEXT_LIMBS
+from vml.backends.ezkl.sample import Sample, write_input
 from vml.backends.ezkl.statement import FLOATS, TensorInfo
-from vml.backends.ezkl.tuner import Sample, write_input
 from vml.errors import BackendUnavailable, OutOfRange
 
 Array = np.ndarray[Any, Any]

@@ -23,6 +23,9 @@ _COLUMN_SLOPE = {1: 48, 2: 45, 4: 66, 8: 130}
 _SHUFFLE_FACTOR = {1: 2.0, 2: 2.0, 4: 1.3, 8: 1.3}
 _LOOKUP_COLUMNS = 14
 
+LEAST_WORDS_PER_PRODUCT = min(_COLUMN_SLOPE.values())
+"""Of the proving key: a product takes a cell at the least."""
+
 SETUP_S_PER_WORD = 1.9e-6
 PROVE_S_PER_WORD = 2.3e-6
 START_S = 0.4

@@ -12,7 +12,7 @@ from vml.backends.ezkl.statement import SALT_LANES
 from vml.backends.ezkl.tuner import cheapest_rows
 from vml.backends.ezkl.wrapper import wrap
 from vml.backends.types import Estimate, Visibility
-from vml.errors import UnsupportedModel
+from vml.errors import ProvingError, UnsupportedModel
 
 TYPICAL = RunArgs(
     input_scale=7,
@@ -45,6 +45,7 @@ def estimate(source: bytes, visibility: Visibility) -> Estimate:
     salt = (0,) * SALT_LANES if visibility.model == "private" else ()
     try:
         wrapped = wrap(source, visibility, salt)
+        preflight.require_products(wrapped.products, limit)
         with (
             tempfile.TemporaryDirectory(prefix="vml-ezkl-") as scratch,
             Engine(memory_limit_bytes=limit, time_limit_s=_TIME_LIMIT_S) as engine,
@@ -57,10 +58,10 @@ def estimate(source: bytes, visibility: Visibility) -> Estimate:
                 settings=str(Path(scratch) / "settings.json"),
                 run_args=TYPICAL.seen(visibility).to_json(),
             )
-    except UnsupportedModel as error:
-        return Estimate(fits=False, reasons=(str(error),))
     except EngineFailed as failure:
         return Estimate(fits=False, reasons=(f"ezkl refuses the model: {failure.message[:300]}",))
+    except (UnsupportedModel, ProvingError) as error:
+        return Estimate(fits=False, reasons=(str(error),))
     cost = cheapest_rows(settings)
     fits = cost.memory_bytes <= limit
     reasons = (

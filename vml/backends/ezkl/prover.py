@@ -17,9 +17,9 @@ from vml.backends.ezkl.circuit import Cost
 from vml.backends.ezkl.commitments import context_limbs
 from vml.backends.ezkl.payload import Payload
 from vml.backends.ezkl.process import Engine, EngineFailed
+from vml.backends.ezkl.sample import write_input
 from vml.backends.ezkl.setup import Circuit
 from vml.backends.ezkl.statement import SALT_LANES, felt_to_word, salt_lanes, scheme_of
-from vml.backends.ezkl.tuner import write_input
 from vml.backends.types import Progress
 from vml.claim import Claim
 from vml.errors import ProvingError

@@ -200,6 +200,7 @@ def _build(
 ) -> None:
     """Tune, lay out, choose the set-up, make the keys and the identity, and publish the folder."""
     limit = options.memory_limit_bytes or preflight.available_memory()
+    preflight.require_products(wrapped.products, limit)
     with (
         tempfile.TemporaryDirectory(prefix="vml-ezkl-") as scratch,
         Engine(memory_limit_bytes=limit, time_limit_s=options.time_limit_s, progress=options.progress) as engine,

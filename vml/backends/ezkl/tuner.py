@@ -31,13 +31,14 @@ from vml.backends.ezkl.circuit import (
 )
 from vml.backends.ezkl.commitments import value_of
 from vml.backends.ezkl.process import Engine, EngineFailed
+from vml.backends.ezkl.sample import Sample, write_input
 from vml.backends.ezkl.statement import felt_to_word
 from vml.backends.types import Progress
 from vml.errors import UnsupportedModel
 
 MULTIPLIERS = (10, 4, 2, 1)
 SCALES = (3, 5, 7, 9, 11, 13, 15)
-MORE_BITS = 2
+MORE_BITS = 3
 SEARCH_ROWS = 3
 MARGIN_BITS = 1
 MAX_LEGS = 4
@@ -50,30 +51,6 @@ DEFAULT_RELATIVE_ERROR = 0.02
 LOOKUP_MARGIN = 2
 _PROBE_BITS = 60
 _CONTEXT_BITS = 17
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Calibration: what goes in, and what onnxruntime makes of it.
-
-    Args:
-        files: ezkl input files, one a row.
-        outputs: for each row, the model's outputs as flat float64 arrays; integer outputs are None.
-    """
-
-    files: tuple[str, ...]
-    outputs: tuple[tuple[np.ndarray[Any, Any] | None, ...], ...]
-
-    def some(self, count: int) -> Sample:
-        """A few rows, spread evenly."""
-        step = max(1, len(self.files) // count)
-        return Sample(self.files[::step][:count], self.outputs[::step][:count])
-
-    @property
-    def spread(self) -> float:
-        """Largest absolute value of any float output."""
-        values = [float(np.abs(o).max()) for row in self.outputs for o in row if o is not None]
-        return max(values, default=0.0)
 
 
 @dataclass(frozen=True)
@@ -141,6 +118,8 @@ class Tuner:
         Raises:
             UnsupportedModel: no candidate stays within the error.
         """
+        if progress:
+            progress("tuning", 0.0)
         allowed = DEFAULT_RELATIVE_ERROR * self._sample.spread if max_error is None else max_error
         start = self._confirmed(self._scales(allowed), allowed)
         options: list[_Scaled] = []
@@ -298,14 +277,14 @@ class Tuner:
         return None
 
     def _confirmed(self, start: RunArgs, allowed: float) -> RunArgs:
-        """The scales, raised until all rows are within the error."""
-        for more in range(MORE_BITS + 1):
-            arguments = self._generous(
-                start.input_scale + more, start.param_scale + more, start.scale_rebase_multiplier
-            )
-            error = self.error(arguments, self._sample)
-            if error is not None and error <= allowed:
-                return arguments
+        """The scales, raised until all rows are within the error, scaled back more often where they overflow."""
+        first = MULTIPLIERS.index(start.scale_rebase_multiplier)
+        for multiplier in MULTIPLIERS[first:]:
+            for more in range(MORE_BITS + 1):
+                arguments = self._generous(start.input_scale + more, start.param_scale + more, multiplier)
+                error = self.error(arguments, self._sample)
+                if error is not None and error <= allowed:
+                    return arguments
         raise self._hopeless(allowed)
 
     def _bits(self, arguments: RunArgs) -> int | None:
@@ -404,9 +383,3 @@ def _lookup_range(runs: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     low = min((int(run["min_lookup_inputs"]) for run in runs), default=0)
     high = max((int(run["max_lookup_inputs"]) for run in runs), default=0)
     return min(low * LOOKUP_MARGIN, -1), max(high * LOOKUP_MARGIN, 1)
-
-
-def write_input(path: Path, tensors: Sequence[Sequence[float | int]]) -> str:
-    """Write one row as ezkl reads it."""
-    path.write_text(json.dumps({"input_data": [list(tensor) for tensor in tensors]}))
-    return str(path)

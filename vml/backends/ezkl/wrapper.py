@@ -39,6 +39,7 @@ class Wrapped:
         inputs, outputs: of the model inside, without what the wrapper added.
         descriptor: canonical JSON whose digest is part of the model's identity.
         salt_lanes: lanes behind each input tensor; 0 where the input is not private.
+        products: how many products convolutions and matrix products take.
     """
 
     onnx: bytes
@@ -46,6 +47,7 @@ class Wrapped:
     outputs: tuple[TensorInfo, ...]
     descriptor: bytes
     salt_lanes: int
+    products: int
 
 
 def wrap(source: bytes, visibility: Visibility, model_salt: tuple[int, ...] = ()) -> Wrapped:
@@ -71,8 +73,9 @@ def wrap(source: bytes, visibility: Visibility, model_salt: tuple[int, ...] = ()
     if reserved := sorted(name for name in names if name.startswith(_RESERVED)):
         raise UnsupportedModel(f"names beginning with {_RESERVED!r} are reserved: {', '.join(reserved[:5])}")
 
-    from vml.backends.ezkl import rewrite
+    from vml.backends.ezkl import preflight, rewrite
 
+    products = preflight.count_products(model)
     rewrite.simplify(model)
     if visibility.input == "private":
         _add_salt_lanes(graph, inputs)
@@ -80,7 +83,7 @@ def wrap(source: bytes, visibility: Visibility, model_salt: tuple[int, ...] = ()
     # The inferred shapes named tensors that may be gone.
     del graph.value_info[:]
     lanes = SALT_LANES if visibility.input == "private" else 0
-    return Wrapped(model.SerializeToString(), inputs, outputs, describe(inputs, outputs, visibility), lanes)
+    return Wrapped(model.SerializeToString(), inputs, outputs, describe(inputs, outputs, visibility), lanes, products)
 
 
 def _load(source: bytes) -> onnx.ModelProto:
