@@ -84,6 +84,24 @@ def test_calibration_that_does_not_fit(calibration: Any, message: str) -> None:
         compile_model(MLP, calibration=rows(), holdout=calibration)
 
 
+@pytest.mark.parametrize(("lowest", "expected"), [(0, (0, 49)), (-3, (-50, 49))])
+def test_an_index_reaches_as_far_as_its_embedding(lowest: int, expected: tuple[int, int]) -> None:
+    rng = np.random.default_rng(4)
+    nodes = [
+        helper.make_node("Cast", ["ids"], ["wide"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "wide"], ["e"]),
+        helper.make_node("ReduceMean", ["e"], ["y"], axes=[1], keepdims=0),
+    ]
+    table = [weight("table", rng.normal(size=(50, 8)).astype(np.float32))]
+    proto = model(nodes, [edge("ids", [1, 6], TensorProto.INT32)], [edge("y", [1, 8])], table)
+    ids = rng.integers(lowest, 20, (12, 6)).astype(np.int32)
+    compiled = compile_model(data(proto), calibration={"ids": ids})
+    assert (compiled.inputs[0].header.lo, compiled.inputs[0].header.hi) == expected
+    assert compiled.certificate.max_error < BOUND
+    with pytest.raises(OutOfRange):
+        compiled.quantize({"ids": np.full((1, 6), 50, np.int32)})
+
+
 def test_a_model_without_inputs_has_one_empty_row() -> None:
     node = helper.make_node("Neg", ["w"], ["y"])
     proto = model([node], [], [edge("y", [3])], [weight("w", np.float32([1, 2, 3]))])

@@ -33,7 +33,7 @@ from vml.model.measure import (
     simplification_difference,
     worst_accumulator,
 )
-from vml.model.quantizer import FINE_BITS, declare_input, is_scaled_first
+from vml.model.quantizer import FINE_BITS, declare_input, index_bound, is_scaled_first
 from vml.model.semantics import SEMANTICS
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def compile_model(
             FINE_BITS if is_scaled_first(imported.proto.graph, edge.name) else bits,
             headroom,
             saturate_inputs,
+            index_bound(imported.proto.graph, edge.name),
         )
         for edge in imported.inputs
     ]

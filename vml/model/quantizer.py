@@ -51,17 +51,37 @@ def is_scaled_first(graph: onnx.GraphProto, name: str) -> bool:
     return False
 
 
+def index_bound(graph: onnx.GraphProto, name: str) -> int | None:
+    """Size of the smallest table that input ``name``, behind mere data movement, indexes with a Gather; else None."""
+    tables = {tensor.name: tensor.dims for tensor in graph.initializer}
+    names, sizes = {name}, []
+    for node in graph.node:
+        if node.op_type == "Gather" and node.input[1] in names and node.input[0] in tables:
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+            sizes.append(int(tables[node.input[0]][axis]))
+        elif node.op_type in MOVES and names.intersection(node.input):
+            names.update(node.output)
+    return min(sizes, default=None)
+
+
 def declare_input(
-    edge: Edge, calibration: Calibration, bits: int, headroom: Fraction, saturate: bool
+    edge: Edge,
+    calibration: Calibration,
+    bits: int,
+    headroom: Fraction,
+    saturate: bool,
+    positions: int | None = None,
 ) -> InputDeclaration:
     """Scale and range of one input.
 
     A declared range is taken as it is. Without one, a float input reaches from 0 to the calibration rows' ends
-    times ``headroom``, and an integer input covers the smallest 0..2^k-1 or -2^k..2^k-1 that holds the rows.
+    times ``headroom``, and an integer input covers the smallest 0..2^k-1 or -2^k..2^k-1 that holds the rows, or
+    the positions it indexes.
 
     Args:
         edge: the input. calibration: rows and declared ranges.
         bits: width of its codes. headroom: at least 1. saturate: clamp instead of refuse.
+        positions: size of the table it indexes, see ``index_bound``.
 
     Raises:
         ValueError: a declared range that the input's type cannot hold.
@@ -71,16 +91,19 @@ def declare_input(
     if kind == "b":
         lo, hi, scale = 0, 1, Fraction(1)
     elif kind in "iu":
-        lo, hi = _integer_codes(edge, rows, declared)
+        lo, hi = _integer_codes(edge, rows, declared, positions)
         scale = Fraction(1)
     else:
         lo, hi, scale = _float_codes(rows, declared, bits, headroom)
     return InputDeclaration(edge.name, edge.shape, edge.dtype, lo, hi, scale, saturate)
 
 
-def _integer_codes(edge: Edge, rows: Array, declared: Interval | None) -> tuple[int, int]:
+def _integer_codes(edge: Edge, rows: Array, declared: Interval | None, positions: int | None) -> tuple[int, int]:
     if declared is not None:
         lo, hi = integer_range(edge, declared)
+    elif positions is not None:
+        # Beyond the table an index would be clamped, where onnxruntime refuses it.
+        lo, hi = (-positions if rows.min() < 0 else 0), positions - 1
     else:
         low, high = int(rows.min()), int(rows.max())
         k = max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0)
