@@ -83,6 +83,20 @@ def test_sum_min_max_of_several() -> None:
         assert error(op, {"a": x}) < NARROW
 
 
+def test_sum_with_a_constant_of_very_different_elements() -> None:
+    """The large ones come out right, and the small ones stay as precise as they were."""
+    x, c = draw(8, 6, lo=-1, hi=1), np.array([-5000, 1e6, 0.25, -3e5, 0, 100], np.float32)
+    result = lower_and_run(
+        [
+            helper.make_node("Add", ["x", "c"], ["s"]),
+            helper.make_node("Mul", ["s", "k"], ["y"]),
+        ],
+        {"x": x},
+        {"c": c, "k": np.array([1e-4, 1e-6, 1, 1e-6, 1, 1e-2], np.float32)},
+    )
+    assert result.error() < 5e-4  # the product keeps 31 bits of 1e6
+
+
 def test_neutral_infinity_is_ignored() -> None:
     x = draw(3, 4)
     assert error("Max", {"x": x}, {"_c": np.array(-np.inf, np.float32)}) < NARROW

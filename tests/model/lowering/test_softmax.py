@@ -48,3 +48,32 @@ def test_of_wide_logits() -> None:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["l"]), helper.make_node("Softmax", ["l"], ["y"])]
     result = lower_and_run(nodes, {"x": draw(4, 16)}, {"w": draw(16, 10, reach=1.0)})
     assert result.error() < 5e-4
+
+
+@pytest.mark.parametrize("lowest", [-1e4, -1e6, -1e9, float(np.finfo(np.float32).min), -np.inf])
+def test_masked_attention_scores(lowest: float) -> None:
+    """A causal mask as exporters write it, up to minus infinity, costs the other scores nothing."""
+    mask = np.triu(np.full((6, 6), lowest, np.float32), 1)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["s"]),
+        helper.make_node("Add", ["s", "mask"], ["m"]),
+        helper.make_node("Softmax", ["m"], ["y"]),
+    ]
+    result = lower_and_run(nodes, {"x": draw(6, 8)}, {"w": draw(8, 6, reach=1.0), "mask": mask})
+    assert result.error() < 5e-4
+    assert (result.got["y"][0, 1:] == 0).all()
+
+
+@pytest.mark.parametrize("order", [("s", "p"), ("p", "s")])
+@pytest.mark.parametrize("lowest", [-1e4, -1e6, -1e9, float(np.finfo(np.float32).min)])
+def test_mask_computed_from_an_input(order: tuple[str, str], lowest: float) -> None:
+    """(1 - mask) * lowest + scores, as BERT has it."""
+    constants = {"one": np.ones((), np.float32), "lowest": np.array(lowest, np.float32)}
+    nodes = [
+        helper.make_node("Sub", ["one", "keep"], ["drop"]),
+        helper.make_node("Mul", ["drop", "lowest"], ["p"]),
+        helper.make_node("Add", order, ["m"]),
+        helper.make_node("Softmax", ["m"], ["y"]),
+    ]
+    keep = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [1, 1, 1, 1], [0, 1, 0, 0]], np.float32)
+    assert lower_and_run(nodes, {"s": draw(4, 4), "keep": keep}, constants).error() < 3e-4

@@ -18,6 +18,7 @@ from vml.model.lowering.functions import (
     clip,
     exponential,
     logarithm,
+    masked_sum,
     negative,
     over,
     product,
@@ -53,11 +54,11 @@ def _pair(node: OnnxNode, inputs: Sequence[Tensor | None]) -> tuple[Tensor, Tens
 
 
 def _add(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
-    return [b.add(*_pair(node, inputs))]
+    return [masked_sum(b, *_pair(node, inputs))]
 
 
 def _sub(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
-    return [b.add(*_pair(node, inputs), -1)]
+    return [masked_sum(b, *_pair(node, inputs), -1)]
 
 
 def _mul(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:

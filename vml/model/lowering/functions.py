@@ -23,7 +23,7 @@ import numpy as np
 from vml.errors import UnsupportedModel
 from vml.model.builder import Value
 from vml.model.numbers import Numbers, Tensor
-from vml.model.scales import code_limit, nice_scale
+from vml.model.scales import code_limit, nice_scale, to_codes
 from vml.model.tensor import VALUE_LIMIT
 from vml.model.views import expand
 
@@ -55,6 +55,18 @@ ONE = Fraction(1)
 
 TURN = 1 << 16
 """Codes of a full turn in the sine table."""
+
+FAR = 1 << 8
+"""A summand this many times larger than its partner's range may be a mask: the partner keeps FINE_BITS bits."""
+
+SWALLOWING = 1 << 20
+"""A constant this many times larger than its partner's range stands for the sum."""
+
+COARSE = 1 << 12
+"""A value whose single code is this many times larger than its partner's range stands for the sum, unless it is 0."""
+
+MASK_END = 1 << 44
+"""Largest code in such a sum, also that of infinity: differences of two can still be clamped without losing bits."""
 
 LOG_STEP = 3
 """Each segment of a logarithm reads its operand shifted by this many more bits."""
@@ -134,6 +146,41 @@ def clip(b: Numbers, x: Value, lo: Fraction | None, hi: Fraction | None, bits: i
     target = min(nice_scale(limit / reach), x.scale) if reach else x.scale
     ends = (-limit if lo is None else round(lo * target), limit if hi is None else round(hi * target))
     return b.to_scale(x, target, max(-limit, min(ends)), min(limit, max(ends)), factor_bits=ARGUMENT_BITS)
+
+
+# Masks: minus infinity, or a very negative number, added to what must not count.
+
+
+def masked_sum(b: Numbers, x: Tensor, y: Tensor, sign: int = 1) -> Value:
+    """x + sign * y, where what is far larger than its partner stands for the sum, so that the others stay precise."""
+    if isinstance(x, np.ndarray) and sign == 1:
+        x, y = y, x
+    if not isinstance(x, Value) or x.kind != "float":
+        return b.add(x, y, sign)
+    reach = max(abs(end) for end in b.bounds(x)) or Fraction(1)
+    if isinstance(y, np.ndarray):
+        return _sum_beside_constant(b, x, y, sign, reach)
+    if y.kind == "float" and y.scale * COARSE * reach <= 1:
+        fine = b.narrow(x, FINE_BITS)
+        factor = min(int(fine.scale / y.scale), MASK_END // max(1, b.header(y).bound))
+        return b.select(y, b.affine(y, sign * factor), fine, scale=fine.scale)
+    if sign == 1 and y.kind == "float" and x.scale * COARSE * max(abs(end) for end in b.bounds(y)) <= 1:
+        return masked_sum(b, y, x)
+    return b.add(x, y, sign)
+
+
+def _sum_beside_constant(b: Numbers, x: Value, y: np.ndarray, sign: int, reach: Fraction) -> Value:
+    """x + sign * y, where elements of y that are far larger than x, or infinite, stand for the sum."""
+    sizes = np.abs(y.astype(np.float64))
+    if not (sizes >= float(FAR * reach)).any():
+        return b.add(x, y, sign)
+    fine, huge = b.narrow(x, FINE_BITS), sizes >= float(SWALLOWING * reach)
+    rest = b.add(fine, np.where(huge, 0, y).astype(y.dtype), sign)
+    if not huge.any():
+        return rest
+    end = MASK_END / float(rest.scale)
+    ends = to_codes(np.clip(np.where(huge, y, 0).astype(np.float64), -end, end) * sign, rest.scale)
+    return b.select(b.lift(huge), b.constant(ends), rest, scale=rest.scale)
 
 
 # Products, quotients, roots.
