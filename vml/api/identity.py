@@ -27,11 +27,11 @@ def accepted_models(
     Args:
         model: 32 bytes; "0x" and 64 hex digits; a compiled folder or a `Model`; or an .onnx file.
         proof: whose identity is to be made again from an .onnx file; needed for that only.
-        progress: as for `compile`; an .onnx file takes a set-up.
+        progress: as for `compile`; making an identity again takes a set-up.
 
     Returns:
         The identity that was given; for a compiled model its exact commitment and the identities that set-ups
-        recorded in its folder; for an .onnx file what the backend makes of it.
+        recorded in its folder; for an .onnx file, or a model without a folder, what the backend makes of it.
 
     Raises:
         ValueError: not such a thing, or the folder's record is damaged.
@@ -49,7 +49,7 @@ def accepted_models(
                 2, "no such model (a compiled folder, an .onnx file, or 0x and 64 digits)", str(path)
             )
         if not path.is_dir():
-            return _identity_of_source(path, proof, progress)
+            return frozenset({_identity_of_file(path, proof, progress)})
         recorded = recorded_identities(path)
         # The exact commitment is recomputed from the graph, which is needless where a record fits already.
         if proof is not None and all(claim.model in recorded for claim in proof.claims):
@@ -57,8 +57,12 @@ def accepted_models(
         from vml.model import Model
 
         return recorded | {Model.read_commitment(path)}
-    recorded = recorded_identities(model.folder) if model.folder is not None else frozenset()
-    return recorded | {model.commitment}
+    accepted = frozenset({model.commitment})
+    if model.folder is not None:
+        return accepted | recorded_identities(model.folder)
+    if proof is None or all(claim.model in accepted for claim in proof.claims):
+        return accepted
+    return accepted | {_identity(model.source, proof, progress)}
 
 
 def recorded_identities(folder: str | os.PathLike[str]) -> frozenset[bytes]:
@@ -78,13 +82,17 @@ def recorded_identities(folder: str | os.PathLike[str]) -> frozenset[bytes]:
     return frozenset(parse_bytes32(entry.get("model")) for entry in entries)
 
 
-def _identity_of_source(path: Path, proof: Proof | None, progress: Progress | None) -> frozenset[bytes]:
-    """Make the identity again that a proof claims, from an .onnx file."""
+def _identity_of_file(path: Path, proof: Proof | None, progress: Progress | None) -> bytes:
+    """The identity that a proof must claim to be about an .onnx file."""
     if proof is None:
         raise ValueError(f"{path}: the identity of an .onnx file depends on the proof; use a compiled folder")
     from vml.model.importer import import_model
 
+    return _identity(import_model(path).proto.SerializeToString(deterministic=True), proof, progress)
+
+
+def _identity(source: bytes, proof: Proof, progress: Progress | None) -> bytes:
+    """Have the proof's backend make the identity of a model again, from nothing but the model."""
     backend = get_backend(backend_of_scheme(proof.scheme))
     backend.available()
-    source = import_model(path).proto.SerializeToString(deterministic=True)
-    return frozenset({backend.recompute(source, proof, SetupOptions(progress=progress))})
+    return backend.recompute(source, proof, SetupOptions(progress=progress))

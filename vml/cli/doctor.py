@@ -132,7 +132,7 @@ def _setups() -> Check:
     safe = [record for record in srs.list_files(api.cache_folder()) if not record.unsafe]
     if not safe:
         return Check(
-            "set-up files", "missing", "only the unsafe test set-up; docs/srs.md says how to import a real one"
+            "set-up files", "missing", "only the unsafe test set-up; docs/ezkl.md says how to import a real one"
         )
     return Check("set-up files", "ok", ", ".join(f"2^{record.log_rows} {record.source}" for record in safe))
 

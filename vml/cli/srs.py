@@ -9,10 +9,17 @@ import typer
 
 from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, table
 
-app = command_app(
-    "Set-up files: whoever knows the secret behind one can forge every proof made under it. "
-    "Import one from a public ceremony; docs/srs.md says how to get it, step by step."
-)
+app = command_app("""Set-up files of KZG proofs, from public ceremonies.
+
+Whoever knows the secret behind a set-up can forge every proof made under it. A ceremony's secret is known to nobody,
+if one participant was honest; the built-in test set-up's secret is published.
+
+To get a real one: (1) `vml plan MODEL` and `vml setup MODEL` say how many rows, 2^k, the circuit has. (2) Find the
+ceremony's file for that k or a larger one, in Halo2's raw form; docs/ezkl.md names sources. (3) Find its SHA-256 from
+another source than the file itself. (4) `vml srs fetch URL --sha256 HEX`, or download it and `vml srs import FILE
+--sha256 HEX`. (5) `vml srs list` shows its set-up id; pin that in your policy (`setups: [0x...]`). (6) Run `vml setup`
+again: imported set-ups are used from then on, the test one never again.
+""")
 
 Sha256 = Annotated[
     str, typer.Option("--sha256", metavar="HEX", help="Digest of the file, as the ceremony published it.")
@@ -66,7 +73,7 @@ def _tell(out: Output, record: Any) -> None:
 
 def _show(console: Any, records: list[dict[str, Any]]) -> None:
     if not records:
-        console.print("no set-up files yet; docs/srs.md says how to get one from a public ceremony")
+        console.print("no set-up files yet; `vml srs --help` says how to get one from a public ceremony")
         return
     rows = table("rows", "safe", "set-up", "source", "file")
     for record in records:
