@@ -40,6 +40,7 @@ FILES_A_SUFFIX = 12
 CALIBRATION_EVERY = 4
 MAX_FILE_BYTES = 32 << 20
 CONFIDENT = 0.5
+LISTED = 3
 EZKL_LIMIT_S = 600.0
 EZKL_MEMORY_BYTES = 10 << 30
 
@@ -136,6 +137,14 @@ def compare(classifier: Classifier) -> dict[str, Any]:
     same = top == integer_top
     confident = float_p.max(1) >= CONFIDENT
     gap = np.abs(float_p - integer_p)
+
+    def answers(i: int) -> dict[str, Any]:
+        return {
+            "file": test[i][0],
+            "onnxruntime": [classifier.labels[top[i]], round(float(float_p[i, top[i]]), 4)],
+            "vml": [classifier.labels[integer_top[i]], round(float(integer_p[i, integer_top[i]]), 4)],
+        }
+
     return {
         "model": {
             "package": "magika",
@@ -156,14 +165,8 @@ def compare(classifier: Classifier) -> dict[str, Any]:
             "mean_of_largest_difference": float(f"{gap.max(1).mean():.4g}"),
             "p99_of_largest_difference": float(f"{np.quantile(gap.max(1), 0.99):.4g}"),
         },
-        "disagreements": [
-            {
-                "file": test[i][0],
-                "onnxruntime": [classifier.labels[top[i]], round(float(float_p[i, top[i]]), 4)],
-                "vml": [classifier.labels[integer_top[i]], round(float(integer_p[i, integer_top[i]]), 4)],
-            }
-            for i in np.flatnonzero(~same)
-        ],
+        "disagreements": [answers(i) for i in np.flatnonzero(~same)],
+        "largest_differences": [answers(i) for i in gap.max(1).argsort()[::-1][:LISTED]],
         "seconds": {
             "compile": round(compile_s, 2),
             "onnxruntime_a_file": round(statistics.median(float_s), 5),

@@ -56,9 +56,11 @@ def magika(result: dict[str, Any]) -> str:
         f"| time a file: onnxruntime / vml | {seconds['onnxruntime_a_file'] * 1e3:.1f} ms "
         f"/ {seconds['vml_a_file'] * 1e3:.0f} ms |",
     ]
-    for wrong in result["disagreements"]:
-        (label, score), (other, other_score) = wrong["onnxruntime"], wrong["vml"]
-        lines.append(f"| differs: `{wrong['file']}` | {label} {score:.3f} → {other} {other_score:.3f} |")
+    for what in ("disagreements", "largest_differences"):
+        for file in result[what]:
+            (label, score), (other, other_score) = file["onnxruntime"], file["vml"]
+            which = what[:-1].replace("_", " ")
+            lines.append(f"| {which}: `{file['file']}` | {label} {score:.3f} → {other} {other_score:.3f} |")
     if "ezkl" in result:
         lines += ["", "| what ezkl is given | what it answers | after |", "|---|---|---:|"]
         for answer in result["ezkl"]:
