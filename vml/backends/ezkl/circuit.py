@@ -2,8 +2,9 @@
 
 ezkl lays cells out in blocks of ``num_inner_cols`` columns of 2^k rows; a circuit of ``num_rows`` rows takes
 ceil(num_rows / (2^k - blinding)) blocks. The proving key, and with it time and memory, grows with the number
-of columns times 2^k. The constants below are least-squares fits to measured keys (``benchmarks/ezkl_cost.md``
-says how); predictions only rank candidates and refuse what cannot fit, nothing is proved with them.
+of columns times 2^k. The constants below are fits to keys and proofs measured while this was written;
+``benchmarks/results/ezkl_autotune.json`` shows prediction and measurement side by side. Predictions only rank
+candidates and refuse what cannot fit; nothing is proved with them.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ LEAST_WORDS_PER_PRODUCT = min(_COLUMN_SLOPE.values())
 SETUP_S_PER_WORD = 1.9e-6
 PROVE_S_PER_WORD = 2.3e-6
 START_S = 0.4
-MEMORY_FACTOR = 1.35
-MEMORY_BASE = 150 << 20
+MEMORY_FACTOR = 2.8
+MEMORY_BASE = 64 << 20
 
 
 @dataclass(frozen=True)
