@@ -14,7 +14,7 @@ app = command_app("""Set-up files of KZG proofs, from public ceremonies.
 Whoever knows the secret behind a set-up can forge every proof made under it. A ceremony's secret is known to nobody,
 if one participant was honest; the built-in test set-up's secret is published.
 
-To get a real one: (1) `vml plan MODEL` and `vml setup MODEL` say how many rows, 2^k, the circuit has. (2) Find the
+To get a real one: (1) After a first `vml setup MODEL`, `vml srs list` shows how many rows, 2^k, it took. (2) Find the
 ceremony's file for that k or a larger one, in Halo2's raw form; docs/ezkl.md names sources. (3) Find its SHA-256 from
 another source than the file itself. (4) `vml srs fetch URL --sha256 HEX`, or download it and `vml srs import FILE
 --sha256 HEX`. (5) `vml srs list` shows its set-up id; pin that in your policy (`setups: [0x...]`). (6) Run `vml setup`
