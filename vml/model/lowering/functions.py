@@ -265,6 +265,9 @@ def truncated(b: Numbers, x: Value, y: Value) -> Value:
     top, below = absolute(b, x), absolute(b, y)
     # floor(n / d) is the quotient of 2n - d by 2d rounded to nearest with ties up.
     down = b.divide(b.affine(top, 2, below, -1), b.affine(below, 2), kind="int")
+    if b.header(down).lo < 0 and b.header(down).bound < VALUE_LIMIT >> 17:
+        # It is never negative; the clamp tells that to the static analysis.
+        down = b.clamp(down, 0, b.header(top).hi)
     for operand in (x, y):
         if b.header(operand).lo < 0:
             down = b.multiply(down, sign_factor(b, operand), kind="int")
