@@ -26,7 +26,7 @@ TIERS = (
     ("vml.model.tables",),
     ("vml.model.primitives",),
     ("vml.model.semantics", "vml.model.graph"),
-    ("vml.model.builder", "vml.model.views", "vml.model.numbers"),
+    ("vml.model.builder", "vml.model.views", "vml.model.numbers", "vml.model.scales"),
     ("vml.model.lowering",),
     ("vml.model",),
     ("vml.policy",),
