@@ -184,6 +184,28 @@ def test_an_imported_set_up_is_never_replaced_by_the_unsafe_one(tmp_path: Path) 
         choose_setup(5, path, tmp_path / "empty", options)
 
 
+def test_keys_of_the_unsafe_set_up_are_not_taken_once_a_ceremony_is_imported(public: Case, tmp_path: Path) -> None:
+    from tests.backends.ezkl.test_srs import forged_ceremony, sha256
+
+    (tmp_path / "ezkl").symlink_to(public.circuit.folder.parent)
+    assert setup(tiny_mlp(), calibration(), SetupOptions(cache_dir=tmp_path)).setup.unsafe
+    path = forged_ceremony(tmp_path)
+    srs.import_file(path, sha256(path), tmp_path)
+    with pytest.raises(ProvingError, match="import a larger one"):
+        setup(tiny_mlp(), calibration(), SetupOptions(cache_dir=tmp_path))
+
+
+def test_a_set_up_that_is_gone(public: Case, tmp_path: Path) -> None:
+    gone = replace(public.circuit.setup, path=str(tmp_path / "gone.srs"))
+    folder = tmp_path / "ezkl" / "key"
+    shutil.copytree(public.circuit.folder, folder)
+    circuit = replace(public.circuit, setup=gone, folder=folder)
+    proof, _ = prover.prove(circuit, sample(), bytes(32))
+    assert proof.claims[0].model == public.claim.model
+    with pytest.raises(ProvingError, match="import it again"):
+        prover.prove(replace(circuit, setup=replace(gone, unsafe=False)), sample(), bytes(32))
+
+
 # Inputs
 
 

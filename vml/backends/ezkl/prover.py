@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vml import canonical, files
-from vml.backends.ezkl import calibration, engine_files, preflight
+from vml.backends.ezkl import calibration, engine_files, preflight, srs
 from vml.backends.ezkl.circuit import Cost
 from vml.backends.ezkl.commitments import context_limbs
 from vml.backends.ezkl.payload import Payload
@@ -81,6 +81,7 @@ def prove(
     limit = memory_limit_bytes or preflight.available_memory()
     cost = Cost(**circuit.meta["cost"])
     preflight.require_memory(cost, limit)
+    setup_file = _setup_file(circuit)
     tensors: list[list[float | int]] = []
     for i, (tensor, scale) in enumerate(zip(statement.inputs, statement.input_scales, strict=True)):
         values = calibration.floats(arrays[tensor.name])
@@ -106,7 +107,7 @@ def prove(
             compiled=compiled,
             pk=str(circuit.folder / "pk"),
             proof=str(work / "proof.json"),
-            srs=circuit.setup.path,
+            srs=setup_file,
         )
         snark = json.loads((work / "proof.json").read_bytes())
         payload = Payload(
@@ -132,6 +133,21 @@ def prove(
     if opening is not None:
         _keep(circuit.folder, opening)
     return proof, opening
+
+
+def _setup_file(circuit: Circuit) -> str:
+    """The structured reference string the keys were made under; the test one is made again when it is gone.
+
+    Raises:
+        ProvingError: a ceremony's file is gone.
+    """
+    record = circuit.setup
+    if Path(record.path).exists():
+        return record.path
+    if not record.unsafe:
+        raise ProvingError(f"the set-up {record.setup_id} is gone from {record.path}: import it again (vml srs import)")
+    root = circuit.folder.parent.parent
+    return srs.make_test_setup(record.log_rows, root).path
 
 
 def _witness(engine: Engine, data: str, compiled: str, witness: str) -> None:

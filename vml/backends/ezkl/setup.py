@@ -100,7 +100,7 @@ def setup(source: bytes, calibration_rows: Mapping[str, Any] | None, options: Se
     # Tuning must see the graph with its salt; the salt itself changes no cost.
     trial = wrap(source, options.visibility, (0,) * SALT_LANES if private else ())
     rows = calibration.rows_of(trial.inputs, calibration_rows)
-    name = _cache_name(source, trial, rows, options)
+    name = _cache_name(source, trial, rows, options, root)
     parent = root / "ezkl"
     with cache.lock(parent, name):
         folder = parent / name
@@ -176,17 +176,21 @@ def record_identity(directory: Path, circuit: Circuit) -> None:
 
 
 def _cache_name(
-    source: bytes, wrapped: Wrapped, rows: list[dict[str, calibration.Array]], options: SetupOptions
+    source: bytes, wrapped: Wrapped, rows: list[dict[str, calibration.Array]], options: SetupOptions, root: Path
 ) -> str:
-    """Digest of everything that decides a key."""
+    """Digest of everything that decides a key, the set-ups to choose from included."""
     digest = hashlib.sha256()
     for part in (ENGINE_VERSION.encode(), source, wrapped.descriptor, wrapped.onnx):
         digest.update(len(part).to_bytes(8, "big") + part)
     for row in rows:
         for name in sorted(row):
             digest.update(name.encode() + row[name].tobytes())
-    choice = [options.max_error, options.tune, None if options.srs is None else str(options.srs.resolve())]
-    digest.update(json.dumps(choice).encode())
+    if options.srs is not None:
+        setups = [srs.inspect_file(options.srs).setup_id]
+    else:
+        # Once a ceremony's file is imported, keys made under the unsafe set-up are not taken any more.
+        setups = sorted({record.setup_id for record in srs.list_files(root) if not record.unsafe})
+    digest.update(json.dumps([options.max_error, options.tune, setups]).encode())
     return digest.hexdigest()[:40]
 
 
