@@ -286,3 +286,10 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
 def test_a_policy_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Policy.default().allow_unsafe_setup = True  # type: ignore[misc]
+
+
+def test_set_ups_named_anywhere_are_vouched_for() -> None:
+    inside = Policy(any_of=(Policy(setups=frozenset({KEY})), Policy(all_of=(Policy(setups=frozenset({SETUP})),))))
+    assert inside.vouched_setups == {KEY, SETUP}
+    assert Policy(setups=frozenset({SETUP})).vouched_setups == {SETUP}
+    assert Policy.default().vouched_setups == frozenset()

@@ -256,6 +256,12 @@ class Policy(BaseModel):
         return tuple(guards)
 
     @property
+    def vouched_setups(self) -> frozenset[bytes]:
+        """Every set-up this policy names, also in the policies inside: the verifier vouches for them."""
+        children = (*(self.all_of or ()), *(self.any_of or ()))
+        return frozenset(self.setups or ()).union(*(child.vouched_setups for child in children))
+
+    @property
     def is_empty(self) -> bool:
         """Whether the policy requires nothing; such a policy refuses."""
         return not self.requirements() and self.all_of is None and self.any_of is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,7 +46,6 @@ def verify(
     Without --context the proof must be one that is replayable on purpose.
     """
     from vml import api
-    from vml.arrays import load_arrays
     from vml.backends.types import Environment
     from vml.cli import verdict as words
     from vml.policy import Policy
@@ -57,8 +56,7 @@ def verify(
     rules = rules.relaxed(allow_unsafe_setup=allow_unsafe_setup, allow_simulated=allow_simulated)
     expected_context, _ = read_context(context)
     salt = None if opening is None else api.read_opening(opening)
-    expected_input = None if input is None else load_arrays(input)
-    expected_output = None if output is None else load_arrays(output)
+    expected_input, expected_output = _arrays(input), _arrays(output)
     envelope = Proof.load(proof)
     with out.progress() as progress:
         accepted = api.accepted_models(model, envelope, progress=progress)
@@ -80,3 +78,12 @@ def verify(
         f"policy: {'the default' if policy is None else policy}",
     )
     out.result(words.accepted(verdict), lambda c: words.show(c, verdict, checked=checked, explain=explain))
+
+
+def _arrays(path: Path | None) -> dict[str, Any] | None:
+    """The tensors of a file, if one was given; numpy is loaded only then."""
+    if path is None:
+        return None
+    from vml.arrays import load_arrays
+
+    return load_arrays(path)

@@ -21,7 +21,6 @@ import json
 import re
 import shutil
 import tempfile
-import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -277,8 +276,11 @@ def fetch(url: str, sha256: str, root: Path, timeout_s: float = 120.0) -> SetupF
     """
     if not url.startswith("https://"):
         raise ValueError("a set-up file is fetched over https:// only")
+    # Here only: a verifier reads set-up ids through this module and never needs the network.
+    from urllib.request import urlopen
+
     with tempfile.NamedTemporaryFile(dir=_folder(root), suffix=".part") as part:
-        with urllib.request.urlopen(url, timeout=timeout_s) as response:
+        with urlopen(url, timeout=timeout_s) as response:
             shutil.copyfileobj(response, part, _CHUNK)
         part.flush()
         return import_file(Path(part.name), sha256, root, source=url)

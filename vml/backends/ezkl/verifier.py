@@ -272,7 +272,7 @@ def _verdict(
         hidden.append("input: behind an unsalted Poseidon digest; whoever guesses it can confirm the guess")
     if statement.visibility.model == "private":
         hidden.append("model: weights behind a salted Poseidon digest; its operators and shapes are known")
-    vouched = setup_id in srs.CEREMONIES or setup_id in (policy.setups or ())
+    vouched = setup_id in srs.CEREMONIES or setup_id in policy.vouched_setups
     unsafe = setup_id == srs.TEST_SETUP_ID or not vouched
     if setup_id == srs.TEST_SETUP_ID:
         trust = "nobody: the test set-up's secret is published, anybody can forge this proof"
