@@ -13,10 +13,11 @@ import fnmatch
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
+import onnx
+import onnx.version_converter
 import onnxruntime
 from onnx import numpy_helper
 
@@ -25,6 +26,16 @@ from tests.parity.onnx_cases import EXCLUDED, Arrays, Case, collect, widened
 from vml.errors import VmlError
 from vml.model.compiled import Model
 from vml.model.compiler import compile_model
+
+OLDER_OPSETS = (9, 11, 12, 17)
+"""Opsets to which cases are converted where slow tests run."""
+
+CONVERSION_ERRORS = (
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
+    RuntimeError,
+)
 
 INTERPRETED_STEPS = 20_000
 """Cases of at most this many elementary steps are also run by the interpreter; the others only where slow tests run."""
@@ -81,16 +92,38 @@ def interpreter_steps(model: Model) -> int:
     return total
 
 
-def _oracle(case: Case, model: Model, codes: Arrays) -> dict[str, Any]:
-    """onnxruntime on the numbers the input codes stand for."""
+def onnxruntime_outputs(model: onnx.ModelProto, feeds: Arrays) -> Arrays:
+    """What onnxruntime makes of a case on float32 inputs, by output name."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(widened(case.model).SerializeToString(), options, ["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(widened(model).SerializeToString(), options, ["CPUExecutionProvider"])
+    return dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True))
+
+
+def _oracle(case: Case, model: Model, codes: Arrays) -> Arrays:
+    """onnxruntime on the numbers the input codes stand for."""
     feeds = {
         s.name: (codes[s.name] / float(s.scale) if "float" in s.onnx_dtype else codes[s.name]).astype(s.onnx_dtype)
         for s in model.inputs
     }
-    return dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True))
+    return onnxruntime_outputs(case.model, feeds)
+
+
+def older(case: Case) -> list[Case]:
+    """The case at the OLDER_OPSETS to which onnx can convert it as one node, with onnxruntime's outputs."""
+    found = []
+    for opset in OLDER_OPSETS:
+        if opset < case.opset:
+            try:
+                model = onnx.version_converter.convert_version(case.model, opset)
+                onnx.checker.check_model(model, full_check=True)
+            except CONVERSION_ERRORS:
+                continue  # that opset has no such operator, type or attribute
+            if len(model.graph.node) == 1:
+                same = case.operator == "Cast"  # its results have the float type that an attribute names
+                expected = case.expected if same else onnxruntime_outputs(model, case.inputs)
+                found.append(replace(case, model=model, opset=opset, expected=expected))
+    return found
 
 
 def _differing(case: Case, model: Model, codes: Arrays, got: Arrays) -> str:

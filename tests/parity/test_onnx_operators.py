@@ -10,7 +10,7 @@ import pytest
 from tests.parity import operator_table
 from tests.parity.onnx_bounds import BOUNDS
 from tests.parity.onnx_cases import EXCLUDED, collect
-from tests.parity.onnx_conformance import exclusion, outcomes, run
+from tests.parity.onnx_conformance import exclusion, older, outcomes, run
 from vml.errors import VmlError
 from vml.model.lowering import LOWERINGS
 
@@ -66,3 +66,13 @@ def test_interpreter_agrees_on_large_cases_too(operator: str) -> None:
     for case in collect():
         if case.operator == operator and exclusion(case) is None:
             assert not run(case, every_step=True).problem
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operator", sorted(BOUNDS))
+def test_older_opsets_agree(operator: str) -> None:
+    for case in collect():
+        if case.operator == operator and exclusion(case) is None:
+            for version in older(case):
+                problem = run(version).problem
+                assert not problem, f"{case.name} at opset {version.opset}: {problem}"

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 
 from tests.model.lowering.exact import ints, moved, refused, whole
 from tests.model.lowering.single_node import lower_and_run
+from vml.errors import UnsupportedModel
 
 X, Z = whole(3, 4), whole(4, seed=1)
 SAME = X.copy()
@@ -92,6 +93,14 @@ def test_cast_refuses_what_would_wrap() -> None:
     refused("may not fit INT8", "Cast", {"x": ints(500)}, to=TensorProto.INT8)
     refused("may not fit UINT8", "Cast", {"x": ints(-5)}, to=TensorProto.UINT8)
     refused("BFLOAT16", "Cast", {"x": X}, to=TensorProto.BFLOAT16)
+
+
+def test_integers_that_would_wrap_are_refused() -> None:
+    """uint8 3 - 5 is 254 in ONNX; exact integers have no such corner."""
+    few = np.array([3, 5], dtype=np.uint8)
+    with pytest.raises(UnsupportedModel, match="beyond uint8, where ONNX wraps"):
+        lower_and_run(helper.make_node("Sub", ["x", "z"], ["y"]), {"x": few, "z": few[::-1].copy()})
+    moved("Mod", {"x": few, "z": few[::-1].copy()})
 
 
 def test_cast_of_an_awkward_scale_keeps_whole_numbers() -> None:

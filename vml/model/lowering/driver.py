@@ -74,7 +74,7 @@ class _Lowerer:
         self.builder = Numbers(bits=options.bits, weight_bits=options.weight_bits, headroom=options.headroom)
         self.opset = next((o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS), 1)
         self.tensors: dict[str, Tensor] = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
-        self.shapes = _known_shapes(model)
+        self.shapes, self.types = _known_shapes(model), _known_types(model)
         self.problems: list[OperatorProblem] = []
         self.lost: set[str] = set()
 
@@ -131,9 +131,22 @@ class _Lowerer:
             raise UnsupportedModel(
                 f"node {name!r}: lowered to shape {tuple(result.shape)}, ONNX infers {known}; please report"
             )
+        self._check_whole(name, output, result)
         if isinstance(result, Value) and result.kind == "float" and output in self.limits:
             return replace(result, limit=self.limits[output])
         return result
+
+    def _check_whole(self, name: str, output: str, result: Tensor) -> None:
+        """Refuse integers that may leave their ONNX type, where ONNX wraps and exact integers do not."""
+        dtype = self.types.get(output)
+        if not isinstance(result, Value) or result.kind != "int" or dtype is None or dtype.kind not in "iu":
+            return
+        header, room = self.builder.header(result), np.iinfo(dtype)
+        if header.lo < room.min or header.hi > room.max:
+            raise UnsupportedModel(
+                f"node {name!r}: its results may reach {header.lo}..{header.hi}, beyond {dtype}, where ONNX wraps; "
+                "cast its inputs to a wider type, or declare a smaller input range"
+            )
 
     def output_spec(self, info: onnx.ValueInfoProto) -> TensorSpec:
         from onnx import helper
@@ -200,6 +213,13 @@ def _known_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
         if tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim):
             shapes[info.name] = tuple(d.dim_value for d in tensor.shape.dim)
     return shapes
+
+
+def _known_types(model: onnx.ModelProto) -> dict[str, np.dtype[Any]]:
+    from onnx import helper
+
+    types = {info.name: info.type.tensor_type.elem_type for info in (*model.graph.value_info, *model.graph.output)}
+    return {name: helper.tensor_dtype_to_np_dtype(number) for name, number in types.items() if number}
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

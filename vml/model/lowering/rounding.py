@@ -18,6 +18,7 @@ from vml.model.lowering.base import Lowering, OnnxNode, Refused
 from vml.model.lowering.functions import truncated
 from vml.model.numbers import Numbers, Tensor
 from vml.model.scales import code_limit
+from vml.model.tensor import VALUE_LIMIT
 
 WIDTH = 31
 """Bits of the value whose fraction is taken."""
@@ -68,11 +69,22 @@ def _remainder(b: Numbers, x: Value, y: Value, floored: bool) -> Value:
     """x - y * quotient on codes of one scale: with the sign of x, or (floored) of y."""
     whole = truncated(b, replace(x, scale=Fraction(1), kind="int"), replace(y, scale=Fraction(1), kind="int"))
     rest = b.affine(x, 1, b.multiply(whole, y, kind="int"), -1, scale=x.scale, kind=x.kind)
+    rest = _below(b, rest, x, y)
     if not floored:
         return rest
     zero = b.constant(np.zeros((), np.int64))
     crossed = b.less(b.multiply(rest, y, kind="int"), zero)
-    return b.affine(rest, 1, b.multiply(crossed, y, kind="int"), 1, scale=x.scale, kind=x.kind)
+    return _below(b, b.affine(rest, 1, b.multiply(crossed, y, kind="int"), 1, scale=x.scale, kind=x.kind), y, y)
+
+
+def _below(b: Numbers, rest: Value, signed: Value, divisor: Value) -> Value:
+    """A remainder with its range told to the static analysis: below the divisor, with the sign of ``signed``."""
+    sign, end = b.header(signed), max(1, b.header(divisor).bound) - 1
+    lo, hi = (0 if sign.lo >= 0 else -end), (0 if sign.hi <= 0 else end)
+    header = b.header(rest)
+    if (lo <= header.lo and header.hi <= hi) or header.bound >= VALUE_LIMIT >> 17:
+        return rest
+    return b.clamp(rest, lo, hi)
 
 
 def _mod(b: Numbers, node: OnnxNode, inputs: Sequence[Tensor | None]) -> list[Tensor]:
