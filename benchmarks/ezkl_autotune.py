@@ -1,9 +1,9 @@
 """The tuner against ezkl's own calibration on shipped models: cost, error, and measured time of real proofs.
 
-Run: ``python -m benchmarks.ezkl_autotune [MODEL ...] [--no-proofs MODEL ...]``
+Run: ``python -m benchmarks.ezkl_autotune [MODEL ...]``
 Both start from the same wrapped graph, the same calibration rows and the same test set-up. The tuner is asked
 twice: to stay within ezkl's own error (as accurate and cheaper), and within 2 % of the largest output. Keys and
-proofs are made for each, except for models named after ``--no-proofs``, whose costs are then only predicted.
+proofs are made for each, unless that would take more than 5 GiB of memory: then the cost is only predicted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from vml.backends.types import Visibility
 CIRCUITS = Path(__file__).resolve().parents[1] / "circuits"
 MODELS = ("breast-cancer-mlp", "digits-mlp", "digits-cnn", "lenet5")
 ROWS = 8
+LARGEST_PROOF_BYTES = 5 << 30
 
 
 def proved(engine: Engine, work: Path, model: Path, tuned: Tuned, row: str) -> dict[str, Any]:
@@ -72,12 +73,13 @@ def row_of(tuned: Tuned, seconds: float) -> dict[str, Any]:
         "blocks": tuned.cost.blocks,
         "rows": tuned.cost.rows,
         "predicted_key_bytes": tuned.cost.key_bytes,
+        "predicted_memory_bytes": tuned.cost.memory_bytes,
         "error": tuned.error,
         "search_s": round(seconds, 1),
     }
 
 
-def compare(name: str, with_proofs: bool) -> dict[str, Any]:
+def compare(name: str) -> dict[str, Any]:
     """One model: ezkl's default, the tuner within its error, the tuner within 2 %."""
     source = (CIRCUITS / name / "model.onnx").read_bytes()
     wrapped: Wrapped = wrap(source, Visibility())
@@ -100,7 +102,7 @@ def compare(name: str, with_proofs: bool) -> dict[str, Any]:
                 else:
                     tuned = tuner.search(allowed if kind == "tuned_same_error" else None)
                 result[kind] = row_of(tuned, time.perf_counter() - started)
-                if with_proofs:
+                if tuned.cost.memory_bytes <= LARGEST_PROOF_BYTES:
                     result[kind] |= proved(engine, work, model, tuned, sample.files[0])
         result["largest_output"] = sample.spread
     return result
@@ -109,9 +111,8 @@ def compare(name: str, with_proofs: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=list(MODELS))
-    parser.add_argument("--no-proofs", nargs="*", default=[], metavar="MODEL")
     given = parser.parse_args()
-    measured = {name: compare(name, name not in given.no_proofs) for name in given.models}
+    measured = {name: compare(name) for name in given.models}
     publish("ezkl_autotune", ["ezkl", "onnxruntime"], {"rows": ROWS, "models": measured})
 
 

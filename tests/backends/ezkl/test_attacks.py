@@ -385,7 +385,7 @@ def test_the_public_section_says_what_the_instances_say(public: Case) -> None:
 
 def test_schemes_and_claim_counts(public: Case) -> None:
     for scheme in ("ezkl/23.0.4/kzg-bn254/input-public/model-public", "ezkl/x", public.proof.scheme + "/a"):
-        with pytest.raises(MalformedProof):
+        with pytest.raises(MalformedProof, match="is not one of ezkl"):
             public.verify(replace(public.proof, scheme=scheme))
     private = public.proof.scheme.replace("input-public", "input-private")
     with pytest.raises(MalformedProof):
