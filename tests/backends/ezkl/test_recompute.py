@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from tests.backends.ezkl.conftest import CONTEXT, Case, calibration, sample, tiny_mlp
 from vml.backends.ezkl import prover, setup
@@ -70,3 +72,12 @@ def test_a_file_of_other_tensors_and_missing_instances(public: Case, cache: Path
     other.graph.input[0].name = other.graph.node[0].input[0] = "z"
     with pytest.raises(ProofRejected, match="cannot be run"):
         recompute(other.SerializeToString(), public.proof, SetupOptions(cache_dir=cache))
+
+
+def test_an_infinite_result_makes_no_room(public: Case, cache: Path) -> None:
+    model = onnx.load_model_from_string(tiny_mlp())
+    for tensor in model.graph.initializer:
+        if tensor.name == "b2":
+            tensor.CopyFrom(numpy_helper.from_array(np.full(2, np.inf, np.float32), "b2"))
+    with pytest.raises(ProofRejected, match="not finite"):
+        recompute(model.SerializeToString(), public.proof, SetupOptions(cache_dir=cache))

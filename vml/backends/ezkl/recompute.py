@@ -98,6 +98,8 @@ def _run_again(source: bytes, statement: Statement, words: Sequence[bytes]) -> N
         raise ProofRejected("5: the file cannot be run on the proof's input", None, str(error)[:200]) from error
     for (name, got), expected in zip(claimed.items(), results, strict=True):
         wanted = np.asarray(expected)
+        if not np.isfinite(wanted).all():  # an infinite result would make room for any other
+            raise ProofRejected(f"5: output {name!r} of the file is not finite on the proof's input")
         exact = wanted.dtype.kind != "f"
         room = 0.0 if exact else TOLERANCE * float(np.abs(wanted).max(initial=0.0))
         far = wanted.shape != got.shape or not bool((np.abs(got.astype(np.float64) - wanted) <= room).all())
