@@ -144,6 +144,16 @@ def test_a_defect_is_called_one(monkeypatch: pytest.MonkeyPatch, vml: Callable[.
     assert "--debug" in done.err
 
 
+def test_an_interrupt_is_told_apart(monkeypatch: pytest.MonkeyPatch, vml: Callable[..., Any]) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vml.api.compile", interrupted)
+    done = vml("compile", "m.onnx", "-o", "out.vml", "--json")
+    assert done.code == 130
+    assert done.json["error"]["type"] == "Interrupted"
+
+
 def test_hostile_text_cannot_steer_a_terminal() -> None:
     assert printable("a\x1b[31mb\nc\u202ed\r") == "a\\x1b[31mb\nc\\u202ed\\r"
 

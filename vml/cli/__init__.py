@@ -26,6 +26,9 @@ COMMANDS: dict[str, str] = {
 }
 """Command name to help line; the command is the attribute `app` of `vml.cli.NAME`."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 
 def build() -> Any:
     """The `vml` command, a group that loads its commands when they are called."""
@@ -78,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = build().main(args=arguments, prog_name="vml", standalone_mode=False)
+        if result == INTERRUPTED:  # typer's answer to Ctrl-C
+            raise KeyboardInterrupt
     except (Exception, KeyboardInterrupt) as error:
         from vml.cli.failure import report
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import typer
 
+from vml.cli import INTERRUPTED
 from vml.cli.output import printable
 from vml.errors import OutOfRange, UnsupportedOperator, VmlError
 
-USAGE, DEFECT, INTERRUPTED = 2, 70, 130
+USAGE, DEFECT = 2, 70
 
 # Newer typer brings its own copy of click; its public exceptions tell which classes are raised.
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -67,7 +68,8 @@ def describe(error: BaseException) -> tuple[int, str, str]:
     kind = type(error).__name__
     if isinstance(error, VmlError):
         return error.exit_code, kind, str(error)
-    if isinstance(error, KeyboardInterrupt):
+    # Older typer turns Ctrl-C into an abort.
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt):
         return INTERRUPTED, "Interrupted", "nothing half-written was left behind"
     if isinstance(error, typer.Abort):
         return USAGE, "Aborted", "nothing was done"
