@@ -26,7 +26,8 @@ TYPICAL = RunArgs(
 """What tuning ends near to; an untuned layout is within a factor of two of the tuned one."""
 
 _TIME_LIMIT_S = 120.0
-_PROOF_BYTES = 6000
+_PROOF_BYTES = 3000
+_SELECTOR_BITS = 12
 _TRANSPORT = 4 / 3
 """Base64."""
 
@@ -72,8 +73,8 @@ def estimate(source: bytes, visibility: Visibility) -> Estimate:
             f"{limit / preflight.GIB:.1f} GiB may be taken",
         )
     )
-    # The key's selectors dominate what a proof carries: one bit a row and column group.
-    selectors = cost.blocks * (1 << cost.log_rows) // 2
+    # The key's selectors dominate what a proof carries: measured, twelve bits a row and block.
+    selectors = cost.blocks * (1 << cost.log_rows) * _SELECTOR_BITS // 8
     return Estimate(
         fits=fits,
         prove_s=cost.prove_s,
