@@ -57,7 +57,14 @@ def measure(work: Path) -> dict[str, Any]:
         "verify": [*vml, "verify", proof, "--model", folder, "--allow-unsafe-setup", "--json"],
     }
     measured = {name: timed(arguments, environment) for name, arguments in cases.items()}
-    return {"repeats": REPEATS, "proof_bytes": Path(proof).stat().st_size, "limits_s": LIMITS_S, "cases": measured}
+    load = round(os.getloadavg()[0], 1)
+    return {
+        "repeats": REPEATS,
+        "load_average": load,
+        "proof_bytes": Path(proof).stat().st_size,
+        "limits_s": LIMITS_S,
+        "cases": measured,
+    }
 
 
 def main() -> None:
