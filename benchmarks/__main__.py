@@ -12,6 +12,9 @@ COMMANDS = (
     ("benchmarks.commitment",),
     ("benchmarks.resnet50",),
     ("benchmarks.magika", "--ezkl"),
+    ("benchmarks.cli_startup",),
+    ("benchmarks.ezkl_overhead",),
+    ("benchmarks.ezkl_autotune",),
     ("benchmarks.tables",),
 )
 

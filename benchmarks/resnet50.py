@@ -43,16 +43,18 @@ def main() -> None:
     compile_s = time.perf_counter() - start
     codes = model.quantize({name: image})
 
-    ours, theirs = [], []
+    ours, theirs, our_cpu, their_cpu = [], [], [], []
     for turn in range(WARM_UP + pairs):
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         session.run(None, {name: image})
-        middle = time.perf_counter()
+        middle, middle_cpu = time.perf_counter(), time.process_time()
         model.run(codes)
-        end = time.perf_counter()
+        end, end_cpu = time.perf_counter(), time.process_time()
         if turn >= WARM_UP:
             theirs.append(middle - start)
             ours.append(end - middle)
+            their_cpu.append(middle_cpu - start_cpu)
+            our_cpu.append(end_cpu - middle_cpu)
     ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
     publish(
         "resnet50",
@@ -64,6 +66,8 @@ def main() -> None:
             "compile_s": round(compile_s, 2),
             "onnxruntime_ms": round(statistics.median(theirs) * 1e3, 2),
             "executor_ms": round(statistics.median(ours) * 1e3, 2),
+            "onnxruntime_cpu_ms": round(statistics.median(their_cpu) * 1e3, 2),
+            "executor_cpu_ms": round(statistics.median(our_cpu) * 1e3, 2),
             "ratio_median": round(statistics.median(ratios), 3),
             "ratio_best": round(min(ratios), 3),
             "ratio_worst": round(max(ratios), 3),
