@@ -95,6 +95,12 @@ def decode_dims(reader: Reader) -> tuple[int, ...]:
     return tuple(reader.number(">Q") for _ in range(reader.number(">B")))
 
 
+def _encode_root(value: bytes) -> bytes:
+    if len(value) != 32:
+        raise ValueError(f"a root has 32 bytes, not {len(value)}")
+    return value
+
+
 def _encode_view(view: View) -> bytes:
     return struct.pack(f">QB{len(view.strides)}q", view.offset, len(view.strides), *view.strides)
 
@@ -132,15 +138,25 @@ def _ints(values: Any) -> tuple[int, ...]:
     return tuple(values)
 
 
+def _record(value: Any, fields: tuple[str, ...]) -> list[Any]:
+    """The members of a JSON object with exactly these fields, in their order."""
+    if not isinstance(value, dict) or set(value) != set(fields):
+        raise ValueError(f"expected an object of {', '.join(fields)}, got {value!r}")
+    return [value[name] for name in fields]
+
+
+def _view_from_json(value: Any) -> View:
+    offset, strides = _record(value, View._fields)
+    return View(_ints([offset])[0], _ints(strides))
+
+
 def _parts_from_json(values: Any) -> tuple[Part, ...]:
-    return tuple(
-        Part(
-            part["length"],
-            part["offset"],
-            tuple(tuple(Run(*_ints(run)) for run in runs) for runs in part["maps"]),
-        )
-        for part in values
-    )
+    def part(value: Any) -> Part:
+        length, offset, maps = _record(value, Part._fields)
+        length, offset = _ints([length, offset])
+        return Part(length, offset, tuple(tuple(Run(*_ints(run)) for run in runs) for runs in maps))
+
+    return tuple(part(value) for value in values)
 
 
 FIELD_TYPES: dict[str, FieldType] = {
@@ -148,15 +164,13 @@ FIELD_TYPES: dict[str, FieldType] = {
     "u32": _number(">I"),
     "u64": _number(">Q"),
     "i64": _number(">q"),
-    "root": FieldType(
-        lambda value: bytes(value), lambda reader: reader.take(32), lambda value: value.hex(), bytes.fromhex
-    ),
+    "root": FieldType(_encode_root, lambda reader: reader.take(32), lambda value: value.hex(), bytes.fromhex),
     "dims": FieldType(encode_dims, decode_dims, list, _ints),
     "view": FieldType(
         _encode_view,
         _decode_view,
         lambda view: {"offset": view.offset, "strides": list(view.strides)},
-        lambda value: View(value["offset"], _ints(value["strides"])),
+        _view_from_json,
     ),
     "parts": FieldType(
         _encode_parts,

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from vml.files import folder_atomic, open_inside, read_inside
 from vml.model.certificate import Certificate
 from vml.model.codec import fields_from_json, fields_to_json
 from vml.model.extras import compile_extra
-from vml.model.graph import MAX_NODES, Graph, Node, TensorSpec
+from vml.model.graph import MAX_NODES, OUTSIDE_DTYPES, Graph, Node, TensorSpec
 from vml.model.primitives import PRIMITIVES
 from vml.model.semantics import SEMANTICS
 from vml.model.tensor import DTYPE_BITS, Header
@@ -49,6 +49,9 @@ MAX_GRAPH_BYTES = 512 << 20
 MAX_TENSOR_BYTES = 8 << 30
 MAX_SOURCE_BYTES = 2 << 30
 MAX_CERTIFICATE_BYTES = 64 << 20
+GRAPH_FIELDS = {"format", "semantics", "commitment", "inputs", "outputs", "nodes"}
+SPEC_FIELDS = {"name", "onnx_dtype", "node", "scale", "saturate"}
+NODE_FIELDS = {"primitive", "name", "dtype", "shape", "range", "inputs", "attributes"}
 KEPT_ROWS = 128
 """Calibration rows kept in the folder, for backends that calibrate again."""
 
@@ -223,7 +226,10 @@ class Model:
 
 def _read_graph(folder: Path, numpy_format: Any) -> Graph:
     data = read_inside(folder, GRAPH, max_bytes=MAX_GRAPH_BYTES)
-    tensors = numpy_format.load(read_inside(folder, TENSORS, max_bytes=MAX_TENSOR_BYTES))
+    try:
+        tensors = numpy_format.load(read_inside(folder, TENSORS, max_bytes=MAX_TENSOR_BYTES))
+    except KeyError as error:  # how safetensors refuses a number type that numpy lacks
+        raise ValueError(f"{TENSORS} holds numbers of type {error}") from error
     graph = _graph_from_json(data, tensors)
     graph.validate()
     return graph
@@ -280,7 +286,9 @@ def _node_to_json(node: Node, name: str) -> dict[str, Any]:
 def _graph_from_json(data: bytes, tensors: Mapping[str, Array] | None) -> Graph:
     """Rebuild a graph; without tensors it serves for its commitment only. Raises ValueError for anything odd."""
     try:
-        value = json.loads(data)
+        value = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
+        if set(value) != GRAPH_FIELDS:
+            raise ValueError(f"{GRAPH} has fields {sorted(set(value) ^ GRAPH_FIELDS)} too many or too few")
         if (value["format"], value["semantics"]) != (FORMAT, SEMANTICS):
             raise ValueError(
                 f"format {value['format']!r}, semantics {value['semantics']!r}; this is {FORMAT}, {SEMANTICS}"
@@ -309,7 +317,21 @@ def _constants(nodes: tuple[Node, ...], tensors: Mapping[str, Array]) -> dict[in
     return {wanted[name]: values for name, values in tensors.items()}
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose every key appears once: two readers of ``graph.json`` must not see two graphs."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key appears twice in one object")
+    return result
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text[:20]} is not a whole number")
+
+
 def _node_from_json(value: Any) -> Node:
+    if set(value) != NODE_FIELDS:
+        raise ValueError(f"a node has fields {sorted(set(value) ^ NODE_FIELDS)} too many or too few")
     shape = tuple(_whole(n) for n in value["shape"])
     lo, hi = (_whole(end) for end in value["range"])
     if value["dtype"] not in DTYPE_BITS or value["primitive"] not in PRIMITIVES:
@@ -323,12 +345,13 @@ def _node_from_json(value: Any) -> Node:
 
 
 def _spec_from_json(value: Any, nodes: tuple[Node, ...]) -> TensorSpec:
+    if set(value) != SPEC_FIELDS or value["onnx_dtype"] not in OUTSIDE_DTYPES:
+        raise ValueError(f"the spec of {value['name']!r} has unknown fields or number type")
     node = _whole(value["node"])
     numerator, denominator = (int(_text(part)) for part in value["scale"])
     if not 0 <= node < len(nodes) or numerator < 1 or denominator < 1 or not isinstance(value["saturate"], bool):
         raise ValueError(f"spec of {value['name']!r} is out of range")
     scale = Fraction(numerator, denominator)
-    np.dtype(_text(value["onnx_dtype"]))
     return TensorSpec(
         _text(value["name"]), value["onnx_dtype"], node, nodes[node].header, scale, saturate=value["saturate"]
     )

@@ -19,7 +19,7 @@ from vml.merkle import DTYPES, graph_root, tensor_root
 from vml.model.codec import Reader, decode_dims, decode_fields, encode_dims, encode_fields
 from vml.model.primitives import BY_KIND, PRIMITIVES
 from vml.model.semantics import semantics_digest
-from vml.model.tensor import DTYPE_BITS, Header, Operand
+from vml.model.tensor import DTYPE_BITS, MAX_RANK, Header, Operand, dtype_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 TAG_MODEL = b"\x06"
 MAX_NODES = 1 << 20
 _DTYPE_NAMES = {code: name for name, code in DTYPES.items()}
+
+_WHOLE = {
+    **{f"int{bits}": (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": (0, (1 << bits) - 1) for bits in (8, 16, 32, 64)},
+    "bool": (0, 1),
+}
+OUTSIDE_DTYPES: dict[str, tuple[int, int] | None] = {**_WHOLE, "float16": None, "float32": None, "float64": None}
+"""Number types of outside tensors by numpy name, and for whole numbers the range they hold."""
 
 
 @dataclass(frozen=True)
@@ -161,10 +169,15 @@ class Graph:
             raise ValueError(f"{len(node.inputs)} inputs")
         if any(not 0 <= ref < index for ref in node.inputs):
             raise ValueError(f"inputs {node.inputs} do not come before it")
-        if any(n < 1 for n in node.header.shape):
-            raise ValueError(f"empty shape {node.header.shape}")
+        if any(n < 1 for n in node.header.shape) or len(node.header.shape) > MAX_RANK:
+            raise ValueError(f"shape {node.header.shape} is empty somewhere, or has more than {MAX_RANK} dimensions")
         if Node.decode(node.encode()) != Node(node.primitive, node.header, node.inputs, dict(node.attributes)):
             raise ValueError("the descriptor does not survive its own encoding")
+        if node.primitive in ("input", "constant"):
+            # A declared range that its type cannot hold would wrap in one executor and not in the other.
+            lo, hi = node.header.lo, node.header.hi
+            if lo > hi or dtype_for(lo, hi) != node.header.dtype:
+                raise ValueError(f"{node.header.dtype} is not the type of the range {lo}..{hi}")
         if node.primitive == "constant":
             self._validate_constant(node, self.constants[index])
         elif node.primitive != "input":
@@ -194,5 +207,20 @@ class Graph:
                 raise ValueError(f"spec of {spec.name!r} does not match its node")
             if spec.scale <= 0 or spec.header.dtype not in DTYPE_BITS:
                 raise ValueError(f"spec of {spec.name!r} has scale {spec.scale}")
-        if len({spec.name for spec in self.inputs}) != len(self.inputs):
-            raise ValueError("two inputs share a name")
+            _check_numbers(spec, declared=spec in self.inputs)
+        for side, specs in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if len({spec.name for spec in specs}) != len(specs):
+                raise ValueError(f"two {side} share a name")
+
+
+def _check_numbers(spec: TensorSpec, *, declared: bool) -> None:
+    """Refuse a spec whose outside type cannot show its codes; a derived range may be wider than what occurs."""
+    if spec.onnx_dtype not in OUTSIDE_DTYPES:
+        raise ValueError(f"{spec.name!r} is {spec.onnx_dtype!r}, not one of {', '.join(OUTSIDE_DTYPES)}")
+    ends = OUTSIDE_DTYPES[spec.onnx_dtype]
+    if ends is None:
+        return
+    if spec.scale != 1:
+        raise ValueError(f"{spec.name!r} is {spec.onnx_dtype} with scale {spec.scale}; whole numbers have scale 1")
+    if declared and (spec.header.lo < ends[0] or spec.header.hi > ends[1]):
+        raise ValueError(f"{spec.name!r} is {spec.onnx_dtype}, its codes reach {spec.header.lo}..{spec.header.hi}")

@@ -196,12 +196,16 @@ def dequantize(spec: TensorSpec, codes: Array) -> Array:
 
     Raises:
         ValueError: another shape, or no integers.
+        OutOfRange: a whole number that the dtype cannot hold.
     """
     codes = np.asarray(codes)
     if codes.shape != spec.shape or codes.dtype.kind not in "iu":
         raise ValueError(f"{spec.name!r}: codes of shape {spec.shape} are expected, got {codes.dtype}{codes.shape}")
     if np.dtype(spec.onnx_dtype).kind != "f":
         whole: Array = codes.astype(spec.onnx_dtype)
+        if (wrapped := whole != codes).any():
+            place = _place(wrapped)
+            raise OutOfRange(spec.name, place, int(codes[place]), f"the numbers {spec.onnx_dtype} can hold")
         return whole
     numerator, denominator = float(spec.scale.numerator), float(spec.scale.denominator)
     values: Array = codes.astype(np.float64) * denominator / numerator

@@ -22,6 +22,12 @@ ACCUMULATOR_LIMIT = 1 << 52
 VALUE_LIMIT = 1 << 62
 """Every other intermediate stays strictly below this in absolute value, so int64 never wraps."""
 
+MAX_RANK = 32
+"""Dimensions of a tensor, and loops of a view, at most: numpy has 64, and views add contracted loops."""
+
+MAX_STRIDE = 1 << 48
+"""Strides of views stay strictly below this, so that they fit an int64 in bytes even where a loop has one step."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -87,6 +93,10 @@ def check_view(view: View, loops: Sequence[int], size: int, what: str) -> None:
     """
     if len(view.strides) != len(loops):
         raise ValueError(f"{what}: view has rank {len(view.strides)}, its loops have {len(loops)}")
+    if len(loops) > 2 * MAX_RANK:
+        raise ValueError(f"{what}: {len(loops)} loops, at most {2 * MAX_RANK} are allowed")
+    if any(abs(s) >= MAX_STRIDE for s in view.strides):
+        raise ValueError(f"{what}: view strides {view.strides} reach 2^48")
     low = view.offset + sum(min(0, s * (n - 1)) for s, n in zip(view.strides, loops, strict=True))
     high = view.offset + sum(max(0, s * (n - 1)) for s, n in zip(view.strides, loops, strict=True))
     if low < 0 or high >= size:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from vml.model.codec import Attributes, Part, Run
 from vml.model.primitives.base import Primitive, check_operands
-from vml.model.tensor import Header, Operand, header_for, offsets
+from vml.model.tensor import MAX_STRIDE, Header, Operand, header_for, offsets
 
 FIELDS = (("axis", "u8"), ("fill", "i64"), ("parts", "parts"))
 TAKE_FIELDS = (("x", "view"), ("index", "view"), ("size", "u64"), ("stride", "i64"))
@@ -43,6 +43,8 @@ def _check_part(part: Part, loops: tuple[int, ...], size: int) -> bool:
             raise ValueError(f"runs cover {sum(run.length for run in runs)} of {n} positions")
         real = [_run_ends(run) for run in runs if run.start >= 0]
         fills |= len(real) < len(runs)
+        if any(abs(run.step) >= MAX_STRIDE for run in runs):
+            raise ValueError("a run steps 2^48 elements or more")
         if any(low < 0 for low, _ in real):
             raise ValueError("a run steps below 0")
         high += max((top for _, top in real), default=0)
@@ -55,7 +57,7 @@ def shape(attributes: Attributes, out: tuple[int, ...], operands: Sequence[Opera
     axis, parts = attributes["axis"], attributes["parts"]
     if axis >= max(1, len(out)) or len(parts) != len(operands):
         raise ValueError(f"axis {axis} of {len(out)}, {len(parts)} parts for {len(operands)} inputs")
-    if out and sum(part.length for part in parts) != out[axis]:
+    if sum(part.length for part in parts) != (out[axis] if out else 1):
         raise ValueError("parts do not add up to the joined axis")
     filled = [
         _check_part(part, part_shape(out, axis, part), operand.header.size)
