@@ -128,6 +128,8 @@ class Engine:
         job = json.dumps({"operation": operation, "arguments": arguments}).encode() + b"\n"
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("the engine is not running")
+        # Limits hold before the job as well: a short one may be done before anybody looks.
+        self._watch(operation, time.monotonic())
         try:
             self._process.stdin.write(job)
             self._process.stdin.flush()
@@ -181,7 +183,7 @@ class Engine:
             self._process.kill()
             limit = self._memory_limit / 2**30
             raise EngineFailed("memory", operation, f"stopped above the memory limit of {limit:.1f} GiB")
-        if self._deadline is not None and now > self._deadline:
+        if self._deadline is not None and now >= self._deadline:
             self._process.kill()
             raise EngineFailed("time", operation, "stopped at the time limit")
 
