@@ -1,23 +1,19 @@
 """Commitment speed: tensor data committed a second, by dtype and size, in bulk and one call a leaf.
 
-Run: ``python -m benchmarks.commitment [--json]``
-Prints for each case the best of several runs of the whole tensor root (leaves, tree, header): megabytes
-(10**6 bytes) of tensor data a second, and a second of processor time, which a busy machine disturbs less.
+Run: ``python -m benchmarks.commitment``; writes ``results/commitment.json``: for each case the best of several runs
+of the whole tensor root (leaves, tree, header), in megabytes (10**6 bytes) of tensor data a second, and a second of
+processor time, which a busy machine disturbs less.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import sys
 import time
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
+from benchmarks.machine import publish
 from vml import merkle
 
 REPEATS = 5
@@ -68,30 +64,11 @@ def measure() -> dict[str, Any]:
         if size <= 1_000_000:
             with mock.patch.object(merkle, "_bulk_pays", return_value=False):
                 rows.append(timed(array, "pycryptodome"))
-    return {
-        "benchmark": "commitment",
-        "cores": len(os.sched_getaffinity(0)),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "numba": sys.modules["numba"].__version__,
-        "repeats": REPEATS,
-        "rows": rows,
-    }
+    return {"repeats": REPEATS, "rows": rows}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    as_json = parser.parse_args().json
-    result = measure()
-    if as_json:
-        print(json.dumps(result))
-        return
-    print(f"{result['cores']} cores, Python {result['python']}, numba {result['numba']}, best of {REPEATS}")
-    print(f"{'dtype':<8}{'MB':>6}  {'path':<14}{'MB/s':>8}{'MB/cpu-s':>10}")
-    for row in result["rows"]:
-        size, rates = row["bytes"] / 1e6, f"{row['mb_per_s']:>8.0f}{row['mb_per_cpu_s']:>10.0f}"
-        print(f"{row['dtype']:<8}{size:>6.0f}  {row['path']:<14}{rates}")
+    publish("commitment", ["vml", "numba", "numpy", "pycryptodome"], measure())
 
 
 if __name__ == "__main__":

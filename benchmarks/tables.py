@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PAGES = (HERE / "README.md", HERE.parent / "docs" / "models.md")
+PAGES = (HERE / "README.md", HERE.parent / "docs" / "models.md", HERE.parent / "README.md")
 BLOCK = re.compile(r"(<!-- benchmarks\.tables (\w+): start -->\n)(.*?)(<!-- benchmarks\.tables \2: end -->)", re.S)
 
 
@@ -116,13 +116,75 @@ def cli_startup(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", measured_on(result), ""])
 
 
+def commitment(result: dict[str, Any]) -> str:
+    """Bytes of tensor data committed a second."""
+    lines = ["| tensor | path | MB/s | MB per processor second |", "|---|---|---:|---:|"]
+    for row in result["rows"]:
+        lines.append(
+            f"| {row['dtype']}, {row['bytes'] / 1e6:.0f} MB | {row['path']} | {row['mb_per_s']:.0f} "
+            f"| {row['mb_per_cpu_s']:.0f} |"
+        )
+    return "\n".join([*lines, "", measured_on(result), ""])
+
+
+def summary(_: dict[str, Any]) -> str:
+    """The front page: one line a figure, each with the command that measures it."""
+    tuned, startup = _load("ezkl_autotune")["models"], _load("cli_startup")["cases"]
+    gains = [
+        m["ezkl_default"]["prove_s"] / m["tuned_same_error"]["prove_s"]
+        for m in tuned.values()
+        if "prove_s" in m["ezkl_default"] and "prove_s" in m["tuned_same_error"]
+    ]
+    largest = max(_load("commitment")["rows"], key=lambda row: (row["bytes"], row["mb_per_s"]))
+    rows = [
+        (
+            "executor on a ResNet-50-sized graph, times onnxruntime",
+            f"{_load('resnet50')['ratio_median']:.1f}",
+            "7",
+            "resnet50",
+        ),
+        ("commitment of a 128 MB tensor", f"{largest['mb_per_s']:.0f} MB/s", "300 MB/s", "commitment"),
+        (
+            "`vml verify` of a small ezkl proof, whole process",
+            f"{startup['verify']['wall_s']:.2f} s",
+            "1.5 s",
+            "cli_startup",
+        ),
+        ("`vml --help`", f"{startup['help']['wall_s']:.2f} s", "0.4 s", "cli_startup"),
+        (
+            "ezkl through vml, times ezkl by hand",
+            f"{_load('ezkl_overhead')['ratio_median']:.2f}",
+            "1.10",
+            "ezkl_overhead",
+        ),
+        (
+            f"proving after vml's tuner, times faster than ezkl's calibration, no larger error ({len(gains)} models)",
+            f"{min(gains):.0f} to {max(gains):.0f}",
+            "1",
+            "ezkl_autotune",
+        ),
+        ("magika, same first answer as onnxruntime", f"{_load('magika')['agreement']['top1']:.1%}", "", "magika"),
+    ]
+    lines = ["| what | measured | target | command |", "|---|---:|---:|---|"]
+    lines += [f"| {what} | {got} | {aim} | `python -m benchmarks.{name}` |" for what, got, aim, name in rows]
+    return "\n".join([*lines, "", measured_on(_load("resnet50")), ""])
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cli_startup": cli_startup,
+    "commitment": commitment,
     "ezkl_autotune": ezkl_autotune,
     "ezkl_overhead": ezkl_overhead,
     "magika": magika,
     "resnet50": resnet50,
+    "summary": summary,
 }
+
+
+def _load(name: str) -> dict[str, Any]:
+    """One result; none for the summary, which reads several."""
+    result: dict[str, Any] = {} if name == "summary" else json.loads((HERE / "results" / f"{name}.json").read_text())
+    return result
 
 
 def rendered(page: Path) -> str:
@@ -130,8 +192,7 @@ def rendered(page: Path) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match.group(2)
-        result = json.loads((HERE / "results" / f"{name}.json").read_text())
-        return f"{match.group(1)}{TABLES[name](result)}{match.group(4)}"
+        return f"{match.group(1)}{TABLES[name](_load(name))}{match.group(4)}"
 
     return BLOCK.sub(block, page.read_text())
 
