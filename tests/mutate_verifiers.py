@@ -43,7 +43,11 @@ QUICK_TESTS = {
     "vml/api/verifying.py": ("tests/test_api.py",),
     "vml/backends/ezkl/payload.py": ("tests/tampering/test_ezkl_statement.py", "tests/backends/ezkl/test_bytes.py"),
     "vml/backends/ezkl/statement.py": ("tests/tampering/test_ezkl_statement.py",),
-    "vml/backends/ezkl/verifier.py": ("tests/tampering/test_schemes.py", "tests/backends/ezkl/test_attacks.py"),
+    "vml/backends/ezkl/verifier.py": (
+        "tests/tampering/test_schemes.py",
+        "tests/backends/ezkl/test_attacks.py",
+        "tests/backends/ezkl/test_forgeries.py",
+    ),
     "vml/canonical.py": ("tests/test_proof.py",),
     "vml/claim.py": ("tests/test_claim.py",),
     "vml/merkle.py": ("tests/test_merkle.py",),

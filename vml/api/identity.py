@@ -40,6 +40,8 @@ def accepted_models(
     """
     if isinstance(model, bytes):
         return frozenset({model})
+    if model == "":
+        raise ValueError("an empty name is no model; it would mean the current folder")
     if isinstance(model, str) and model[:2] in ("0x", "0X"):
         return frozenset({parse_bytes32(model)})
     if isinstance(model, str | os.PathLike):
@@ -79,7 +81,10 @@ def recorded_identities(folder: str | os.PathLike[str]) -> frozenset[bytes]:
     entries = canonical.decode(data, max_bytes=MAX_IDENTITIES_BYTES)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{IDENTITIES} in {os.fspath(folder)} is damaged")
-    return frozenset(parse_bytes32(entry.get("model")) for entry in entries)
+    try:
+        return frozenset(parse_bytes32(entry.get("model")) for entry in entries)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{IDENTITIES} in {os.fspath(folder)} is damaged: {error}") from error
 
 
 def _identity_of_file(path: Path, proof: Proof | None, progress: Progress | None) -> bytes:

@@ -43,10 +43,9 @@ def recompute(source: bytes, proof: Proof, options: SetupOptions) -> bytes:
 
     Raises:
         MalformedProof: scheme or payload cannot be read.
-        ProofRejected: no circuit of this file has these settings, the file gives another output, or the model or
-            the input is hidden.
+        ProofRejected: no circuit of this file has these settings, the file gives another output, the model or the
+            input is hidden, or the proof's set-up is not on this machine.
         UnsupportedModel: the model cannot be wrapped.
-        ValueError: the proof's set-up is not on this machine.
     """
     visibility = visibility_of(proof.scheme)
     if visibility is None:
@@ -135,4 +134,4 @@ def _setup_file(tau_g2: bytes, log_rows: int, root: Path) -> Path:
     for record in srs.list_files(root):
         if record.setup_id == wanted and record.log_rows >= log_rows:
             return Path(record.path)
-    raise ValueError(f"the proof's set-up {wanted} is not on this machine for 2^{log_rows} rows: `vml srs import` it")
+    raise ProofRejected(f"5: the proof's set-up {wanted} is not here for 2^{log_rows} rows: `vml srs import` it")

@@ -25,6 +25,7 @@ prover knows has another id, hence another model.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -257,8 +258,21 @@ def _check_public(public: Mapping[str, Any], computed: Mapping[str, Any], claim:
     if rest.keys() != computed.keys():
         raise MalformedProof(f"the public section holds {sorted(rest)}, not {sorted(computed)}")
     for name, value in computed.items():
-        if rest[name] != value:
+        # Spelled out, because in Python true equals 1, and a person or another program reads it otherwise.
+        if _spelled(rest[name]) != _spelled(value):
             raise ClaimMismatch(name, "what the proof's instances say", "other values in the public section")
+
+
+def _spelled(value: Any) -> str:
+    """A JSON value as text, telling true from 1 and 1 from 1.0.
+
+    Raises:
+        MalformedProof: no JSON value; only a proof that was made in Python can hold one.
+    """
+    try:
+        return json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        raise MalformedProof("the public section holds something that is no JSON") from None
 
 
 def _verdict(
