@@ -54,6 +54,8 @@ def verify(
     from vml.proof import Proof
 
     policy = Policy.default() if policy is None else policy
+    if salt is not None and input is None:
+        raise ValueError("a salt opens a hidden input: give the input it belongs to, or nothing is compared")
 
     # step 1: one strict decoding
     decoded = Proof.from_bytes(proof) if isinstance(proof, bytes) else proof

@@ -120,3 +120,9 @@ def test_a_damaged_record_of_identities(record: bytes, public: Case, tmp_path: P
     (tmp_path / "identities.json").write_bytes(record)
     with pytest.raises(ValueError, match=r"identities\.json|JSON"):
         verify(public.proof, tmp_path)
+
+
+def test_an_opening_without_the_input_it_opens(public: Case) -> None:
+    """It would be compared with nothing, and the verdict would look as if it had been."""
+    with pytest.raises(ValueError, match="salt"):
+        api.verify(public.proof, model=public.circuit.identity, context=CONTEXT, policy=LENIENT, salt=bytes(32))
