@@ -8,10 +8,7 @@ exactly in whatever order, with or without fused multiply-add, on any number of 
 from __future__ import annotations
 
 import math
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,6 +17,7 @@ import numpy as np
 
 from vml.model.codec import View
 from vml.model.graph import Node
+from vml.model.threads import THREADS, over_blocks, run_all
 from vml.model.views import read
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 SLAB_ELEMENTS = 1 << 18
 PARALLEL_PRODUCTS = 1 << 21  # multiplications below which threads cost more than they give
-THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 DIRECT_TERMS = 64  # up to here a product without shared rows or columns runs in the direct kernel
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -98,7 +95,8 @@ def direct(node: Node, a: Array, b: Array) -> Array:
             (views[name].offset + _places(views[name], shape, 0), _places(views[name], contract, len(shape)))
         )
     (a_out, a_terms), (b_out, b_terms) = arguments
-    dot_offsets(a.reshape(-1), b.reshape(-1), a_out, b_out, a_terms, b_terms, out)
+    flat = (a.reshape(-1), b.reshape(-1))
+    over_blocks(out.size, lambda k: dot_offsets(*flat, a_out[k], b_out[k], a_terms, b_terms, out[k]))
     return out.reshape(shape)
 
 
@@ -169,7 +167,7 @@ def _fill(result: Array, window: Array, right: Array, batch_rank: int, terms: in
         return
     # One BLAS thread in each of ours: copying a slab and multiplying it then both use every core.
     with _blas().limit(limits=1, user_api="blas"):
-        deque(_pool().map(_Piece.run, pieces), maxlen=0)
+        run_all([piece.run for piece in pieces])
 
 
 @cache
@@ -177,11 +175,6 @@ def _blas() -> ThreadpoolController:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, "vml-contract")
 
 
 def self_test(product: Callable[[Array, Array], Array] = np.matmul) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from vml.model.codec import Part, View
 from vml.model.graph import Node
 from vml.model.primitives.gather import axis_offsets, part_shape
+from vml.model.threads import over_blocks
 from vml.model.views import read
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -65,10 +66,10 @@ def rescale_array(node: Node, x: Array, bias: Array | None, multiplier: int) -> 
     tail = flat.size % columns
     out = np.empty(flat.size, dtype=header.dtype)
     body = flat.size - tail
-    zeros = np.zeros(columns, dtype=np.int64)
+    added = np.zeros(columns, dtype=np.int64) if bias is None else bias.astype(np.int64)
     arguments = (np.full(columns, multiplier, dtype=np.int64), attributes["shift"], attributes["lo"], attributes["hi"])
-    rows = (flat[:body].reshape(-1, columns), zeros if bias is None else bias.astype(np.int64))
-    rescale_rows(*rows, *arguments, out[:body].reshape(-1, columns))
+    x_rows, out_rows = flat[:body].reshape(-1, columns), out[:body].reshape(-1, columns)
+    over_blocks(len(x_rows), lambda k: rescale_rows(x_rows[k], added, *arguments, out_rows[k]))
     if tail:
         out[body:] = _finish_rescale(node, flat[body:].astype(np.int64) * np.int64(multiplier))
     return out.reshape(header.shape)
@@ -89,7 +90,8 @@ def lookup(node: Node, operands: Sequence[Array]) -> Array:
     from vml.model.kernels import lookup_flat
 
     out = np.empty(x.size, dtype=node.header.dtype)
-    lookup_flat(_flat(x), table, base, out)
+    flat = _flat(x)
+    over_blocks(out.size, lambda k: lookup_flat(flat[k], table, base, out[k]))
     return out.reshape(node.header.shape)
 
 
@@ -101,7 +103,7 @@ def affine(node: Node, operands: Sequence[Array]) -> Array:
 
         out = np.empty(header.size, dtype=header.dtype)
         a, b = (_flat(_read(node, operands, k, name)) for k, name in enumerate(("a", "b")))
-        affine_flat(a, alpha, b, beta, gamma, out)
+        over_blocks(out.size, lambda k: affine_flat(a[k], alpha, b[k], beta, gamma, out[k]))
         return out.reshape(header.shape)
     total = _wide(node, operands, 0, "a") * alpha + gamma
     if len(operands) == 2:
