@@ -93,6 +93,24 @@ TWO_MEANINGS = {
         source(SMALL), gathered((1,), Part(1, 0, ((Run(1, 0, 1 << 62),),)))
     ),
     "more dimensions than numpy has": graph_of(source(header_for(LONG, -5, 5)), doubled(header_for(LONG, -5, 5))),
+    "more elements than there is memory": graph_of(
+        source(header_for((1,), 0, 1)),
+        Node(
+            "affine",
+            header_for((1 << 41,), 0, 2),
+            (0,),
+            {"a": View(0, (0,)), "b": NONE, "alpha": 2, "beta": 0, "gamma": 0},
+        ),
+    ),
+    "more steps than there is time": graph_of(
+        source(header_for((1,), 0, 0)),
+        Node(
+            "dot",
+            header_for((1,), 0, 0),
+            (0, 0),
+            {"contract": (1 << 53,), "a": View(0, (0, 0)), "b": View(0, (0, 0)), "bias": NONE},
+        ),
+    ),
     "more contracted loops than numpy has": graph_of(
         source(header_for((1,), 0, 1)),
         Node("reduce_max", header_for((), 0, 1), (0,), {"reduced": (1,) * 65, "x": View(0, (0,) * 65)}),
@@ -121,6 +139,21 @@ def test_the_honest_neighbours_validate() -> None:
         codes = np.resize([hi, lo, 0, lo], graph.inputs[0].shape)
         exact = interpreter.run(graph, {"x0": codes.tolist()})
         assert np.ravel(Executor(graph).run({"x0": codes})["y"]).tolist() == exact["y"]
+
+
+def test_an_output_is_a_copy() -> None:
+    """Whoever changes a result changes neither the model's constants nor their own input."""
+    table = np.array([3, 1, 2], dtype=np.int8)
+    constant = Node("constant", header_for((3,), 1, 3), (), {"root": tensor_root(table)})
+    graph = graph_of(source(SMALL), constant, constants={1: table})
+    graph.validate()
+    codes = np.array([1, 2, 3, 4], dtype=np.int8)
+    executor = Executor(graph)
+    executor.run({"x0": codes})["y"][:] = 0
+    assert executor.run({"x0": codes})["y"].tolist() == [3, 1, 2]
+    executor = Executor(graph_of(source(SMALL)))
+    executor.run({"x0": codes})["y"][:] = 0
+    assert codes.tolist() == [1, 2, 3, 4]
 
 
 # Names and number types that would show a person something else.

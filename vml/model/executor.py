@@ -58,7 +58,8 @@ class Executor:
             ValueError: an input is missing, unknown, or has another shape or a non-integer dtype.
         """
         values = self._evaluate(inputs, set(keep), fuse=True)
-        return {spec.name: values[spec.node] for spec in self.graph.outputs}
+        # Copies: an output may be a constant or the caller's input, and changing it must change neither.
+        return {spec.name: values[spec.node].copy() for spec in self.graph.outputs}
 
     def run_all(self, inputs: Mapping[str, Array]) -> list[Array]:
         """Every node's tensor, in header shape and dtype. Arguments and errors as ``run``."""

@@ -19,7 +19,7 @@ from vml.merkle import DTYPES, graph_root, tensor_root
 from vml.model.codec import Reader, decode_dims, decode_fields, encode_dims, encode_fields
 from vml.model.primitives import BY_KIND, PRIMITIVES
 from vml.model.semantics import semantics_digest
-from vml.model.tensor import DTYPE_BITS, MAX_RANK, Header, Operand, dtype_for
+from vml.model.tensor import DTYPE_BITS, MAX_ELEMENTS, MAX_RANK, Header, Operand, dtype_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,6 +171,8 @@ class Graph:
             raise ValueError(f"inputs {node.inputs} do not come before it")
         if any(n < 1 for n in node.header.shape) or len(node.header.shape) > MAX_RANK:
             raise ValueError(f"shape {node.header.shape} is empty somewhere, or has more than {MAX_RANK} dimensions")
+        if node.header.size > MAX_ELEMENTS:
+            raise ValueError(f"shape {node.header.shape} has more than 2^40 elements")
         if Node.decode(node.encode()) != Node(node.primitive, node.header, node.inputs, dict(node.attributes)):
             raise ValueError("the descriptor does not survive its own encoding")
         if node.primitive in ("input", "constant"):

@@ -28,6 +28,12 @@ MAX_RANK = 32
 MAX_STRIDE = 1 << 48
 """Strides of views stay strictly below this, so that they fit an int64 in bytes even where a loop has one step."""
 
+MAX_ELEMENTS = 1 << 40
+"""Elements of a tensor at most: beyond any memory, so that a stored graph cannot ask for more than int64 indexes."""
+
+MAX_STEPS = 1 << 52
+"""Loop steps of one node at most."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -95,6 +101,8 @@ def check_view(view: View, loops: Sequence[int], size: int, what: str) -> None:
         raise ValueError(f"{what}: view has rank {len(view.strides)}, its loops have {len(loops)}")
     if len(loops) > 2 * MAX_RANK:
         raise ValueError(f"{what}: {len(loops)} loops, at most {2 * MAX_RANK} are allowed")
+    if math.prod(loops) > MAX_STEPS:
+        raise ValueError(f"{what}: loops {tuple(loops)} take more than 2^52 steps")
     if any(abs(s) >= MAX_STRIDE for s in view.strides):
         raise ValueError(f"{what}: view strides {view.strides} reach 2^48")
     low = view.offset + sum(min(0, s * (n - 1)) for s, n in zip(view.strides, loops, strict=True))
