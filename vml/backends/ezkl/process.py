@@ -24,7 +24,6 @@ from vml.backends.types import Progress
 from vml.errors import BackendUnavailable, ProvingError
 
 POLL_S = 0.05
-EXIT_S = 5.0
 _NEARLY_DONE = 0.97
 _LOG_TAIL = 2000
 
@@ -97,18 +96,14 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._process.kill()
+        # Every answer is in and every file written: nothing is lost, and leaving politely takes its time.
+        self._process.kill()
+        self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._log):
             # A process that is gone breaks the pipe with a job still in it.
             with suppress(BrokenPipeError):
                 if stream is not None:
                     stream.close()
-        try:
-            self._process.wait(timeout=EXIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
     def call(self, operation: str, *, stage: str = "", predicted_s: float = 0.0, **arguments: Any) -> Any:
         """Do one job and wait for it.

@@ -118,7 +118,7 @@ def prove(
             tuple(felt_to_word(felt) for column in snark["instances"] for felt in column),
             bytes(snark["proof"]),
         )
-        if engine_files.check(engine, payload, work) != (True, False):
+        if not engine_files.check(engine, payload, work):
             raise ProvingError("ezkl made a proof that does not verify")
     words = payload.instances
     claim = Claim(

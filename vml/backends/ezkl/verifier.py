@@ -186,7 +186,7 @@ def _ask_engine(payload: Payload, environment: Environment) -> tuple[bool, bool]
             tempfile.TemporaryDirectory(prefix="vml-ezkl-") as scratch,
             Engine(memory_limit_bytes=environment.memory_limit_bytes, time_limit_s=environment.time_limit_s) as engine,
         ):
-            return engine_files.check(engine, payload, Path(scratch))
+            return engine_files.check_exact(engine, payload, Path(scratch))
     except EngineFailed as failure:
         raise ProofRejected("14: ezkl could not check the proof", "a proof", failure.kind) from failure
 

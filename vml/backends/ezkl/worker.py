@@ -92,18 +92,14 @@ def _prove(ezkl: Any, witness: str, compiled: str, pk: str, proof: str, srs: str
     ezkl.prove(witness, compiled, pk, proof, srs)
 
 
-def _verify(ezkl: Any, proof: str, settings: str, vk: str, srs: str) -> bool:
-    return bool(ezkl.verify(proof, settings, vk, srs, True))
-
-
-def _verify_exact(ezkl: Any, proof: str, shorter: str, settings: str, vk: str, srs: str) -> list[bool]:
-    """Whether a proof holds, and whether it still holds without its last word."""
-    return [_holds(ezkl, path, settings, vk, srs) for path in (proof, shorter)]
+def _verify(ezkl: Any, proofs: list[str], settings: str, vk: str, srs: str) -> list[bool]:
+    """Which of several proofs hold."""
+    return [_holds(ezkl, proof, settings, vk, srs) for proof in proofs]
 
 
 def _holds(ezkl: Any, proof: str, settings: str, vk: str, srs: str) -> bool:
     try:
-        return _verify(ezkl, proof, settings, vk, srs)
+        return bool(ezkl.verify(proof, settings, vk, srs, True))
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return False
@@ -123,7 +119,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "witnesses": _witnesses,
     "setup": _setup,
     "prove": _prove,
-    "verify_exact": _verify_exact,
+    "verify": _verify,
     "poseidon": _poseidon,
 }
 
