@@ -13,8 +13,10 @@ import pytest
 from tests.backends.ezkl.conftest import CONTEXT, LENIENT, Case, tiny_mlp
 from vml import api, canonical
 from vml.backends.ezkl import bn254
+from vml.backends.ezkl import recompute as remaking
 from vml.backends.ezkl.circuit import MAX_LOG_ROWS
-from vml.backends.ezkl.statement import encode_settings
+from vml.backends.ezkl.commitments import word_of
+from vml.backends.ezkl.statement import TensorInfo, encode_settings
 from vml.errors import ClaimMismatch, MalformedProof, ProofRejected, VerificationError
 from vml.proof import Proof
 
@@ -126,3 +128,11 @@ def test_an_opening_without_the_input_it_opens(public: Case) -> None:
     """It would be compared with nothing, and the verdict would look as if it had been."""
     with pytest.raises(ValueError, match="salt"):
         api.verify(public.proof, model=public.circuit.identity, context=CONTEXT, policy=LENIENT, salt=bytes(32))
+
+
+def test_values_that_a_type_cannot_hold_are_infinite_not_a_warning() -> None:
+    """The prover chooses the scales against an .onnx file; what comes of them is refused, never raised."""
+    tensors = [TensorInfo("half", (1,), "float16"), TensorInfo("byte", (1,), "int8")]
+    arrays = remaking._arrays(tensors, [-64, -64], [word_of(2**53)] * 2)
+    assert arrays["half"].tolist() == [float("inf")]
+    assert arrays["byte"].dtype == "int8"

@@ -119,7 +119,9 @@ def _arrays(tensors: Sequence[TensorInfo], scales: Sequence[int], words: Sequenc
         codes = [value_of(element_word) for element_word in words[at : at + tensor.size]]
         at += tensor.size
         real = np.array([float(code) / 2.0**scale for code in codes]).reshape(tensor.shape)
-        arrays[tensor.name] = real.astype(numpy_dtype(tensor.dtype))
+        # What the type cannot hold becomes infinite, and the file's result with it: refused there.
+        with np.errstate(over="ignore", invalid="ignore"):
+            arrays[tensor.name] = real.astype(numpy_dtype(tensor.dtype))
     return arrays
 
 
