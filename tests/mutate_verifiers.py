@@ -46,7 +46,7 @@ QUICK_TESTS = {
     "vml/backends/ezkl/verifier.py": (
         "tests/tampering/test_schemes.py",
         "tests/backends/ezkl/test_attacks.py",
-        "tests/backends/ezkl/test_forgeries.py",
+        "tests/backends/ezkl/test_ezkl_forgeries.py",
     ),
     "vml/canonical.py": ("tests/test_proof.py",),
     "vml/claim.py": ("tests/test_claim.py",),

@@ -121,3 +121,9 @@ def test_every_file_with_steps_has_quick_tests() -> None:
     for file in mutate_verifiers.verifier_files():
         for test in mutate_verifiers.quick_tests(file):
             assert (mutate_verifiers.ROOT / test).exists(), f"{test} of {file}"
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports test files by their base name: two of one name cannot be collected in one run."""
+    names = [path.name for path in (mutate_verifiers.ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted(name for name in set(names) if names.count(name) > 1)
