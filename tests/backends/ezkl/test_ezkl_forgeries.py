@@ -97,6 +97,15 @@ def test_a_set_up_that_is_not_here_is_a_refusal(public: Case, file: Path) -> Non
         verify(public.with_payload(tau_g2=bn254.g2_to_raw(unknown)).to_bytes(), file)
 
 
+def test_a_proof_cannot_have_a_huge_test_set_up_made(public: Case, file: Path, cache: Path) -> None:
+    """2^22 rows are half a gigabyte of points; the settings that ask for them are the prover's."""
+    settings = json.loads(public.payload.settings)
+    settings["run_args"]["logrows"] = MAX_LOG_ROWS
+    with pytest.raises(ProofRejected, match="cannot have it made"):
+        verify(public.with_payload(settings=encode_settings(settings)).to_bytes(), file)
+    assert not list(cache.rglob(f"unsafe-test-{MAX_LOG_ROWS}*"))
+
+
 def test_a_scheme_that_hides_is_a_refusal(public: Case, file: Path) -> None:
     for ours, theirs in (("model-public", "model-private"), ("input-public", "input-hashed"), ("23.0.5", "23.0.4")):
         scheme = public.proof.scheme.replace(ours, theirs)
