@@ -14,8 +14,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from vml.keccak import keccak256
-from vml.merkle import DTYPES, graph_root, tensor_root
+from vml.merkle import DTYPES, graph_root, model_digest, tensor_root
 from vml.model.codec import Reader, decode_dims, decode_fields, encode_dims, encode_fields
 from vml.model.primitives import BY_KIND, PRIMITIVES
 from vml.model.semantics import semantics_digest
@@ -24,7 +23,6 @@ from vml.model.tensor import DTYPE_BITS, MAX_ELEMENTS, MAX_RANK, Header, Operand
 if TYPE_CHECKING:
     import numpy as np
 
-TAG_MODEL = b"\x06"
 MAX_NODES = 1 << 20
 _DTYPE_NAMES = {code: name for name, code in DTYPES.items()}
 
@@ -141,8 +139,7 @@ class Graph:
     @cached_property
     def commitment(self) -> bytes:
         """The 32-byte identity ``Claim.model`` of this model."""
-        specs = keccak256(encode_specs(self.inputs)) + keccak256(encode_specs(self.outputs))
-        return keccak256(TAG_MODEL + semantics_digest() + self.root + specs)
+        return model_digest(semantics_digest(), self.root, encode_specs(self.inputs), encode_specs(self.outputs))
 
     def operand(self, index: int) -> Operand:
         """Header and, for constants, values of node ``index``."""
