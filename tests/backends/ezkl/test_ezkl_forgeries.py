@@ -12,11 +12,12 @@ import pytest
 
 from tests.backends.ezkl.conftest import CONTEXT, LENIENT, Case, tiny_mlp
 from vml import api, canonical
-from vml.backends.ezkl import bn254
+from vml.backends.ezkl import bn254, setup
 from vml.backends.ezkl import recompute as remaking
 from vml.backends.ezkl.circuit import MAX_LOG_ROWS
 from vml.backends.ezkl.commitments import word_of
 from vml.backends.ezkl.statement import TensorInfo, encode_settings
+from vml.backends.types import SetupOptions
 from vml.errors import ClaimMismatch, MalformedProof, ProofRejected, VerificationError
 from vml.proof import Proof
 
@@ -145,3 +146,17 @@ def test_values_that_a_type_cannot_hold_are_infinite_not_a_warning() -> None:
     arrays = remaking._arrays(tensors, [-64, -64], [word_of(2**53)] * 2)
     assert arrays["half"].tolist() == [float("inf")]
     assert arrays["byte"].dtype == "int8"
+
+
+def test_counts_that_ezkl_does_not_repeat_do_not_refuse_an_honest_proof(public: Case) -> None:
+    """The same file and arguments give another row count one time in ten, and the same key."""
+    settings = json.loads(public.payload.settings)
+    settings["num_rows"] += 1
+    settings["total_assignments"] += 1
+    data = encode_settings(settings)
+    again = setup.recompute(tiny_mlp(), data, Path(public.circuit.setup.path), SetupOptions())
+    assert again == setup.identity_of(replace(public.circuit, settings=data), [])
+    settings["total_const_size"] += 1
+    data = encode_settings(settings)
+    again = setup.recompute(tiny_mlp(), data, Path(public.circuit.setup.path), SetupOptions())
+    assert again != setup.identity_of(replace(public.circuit, settings=data), []), "all else must be the file's"

@@ -26,6 +26,7 @@ from vml.backends.ezkl.statement import (
     LANE_BITS,
     SALT_LANES,
     Statement,
+    encode_settings,
     felt_to_word,
     scheme_of,
 )
@@ -37,6 +38,9 @@ from vml.keccak import keccak256
 
 IDENTITIES = "identities.json"
 MAX_IDENTITIES_BYTES = 1 << 20
+
+UNSTEADY = ("num_rows", "total_assignments")
+"""Counts that ezkl lays out one or two apart, one time in ten, for the same file, arguments and verifying key."""
 
 
 @dataclass(frozen=True)
@@ -347,7 +351,13 @@ def recompute(source: bytes, settings: bytes, setup_file: Path, options: SetupOp
         work = Path(scratch)
         paths = {name: str(work / name) for name in ("model", "settings", "compiled", "vk", "pk")}
         (work / "model").write_bytes(wrapped.onnx)
-        engine.call("gen_settings", model=paths["model"], settings=paths["settings"], run_args=arguments.to_json())
+        again = engine.call(
+            "gen_settings", model=paths["model"], settings=paths["settings"], run_args=arguments.to_json()
+        )
+        # The key that is made from them below is this machine's own, whatever these two say.
+        stated = json.loads(settings)
+        if encode_settings({**again, **{name: stated.get(name) for name in UNSTEADY}}) == settings:
+            (work / "settings").write_bytes(settings)
         engine.call("compile", model=paths["model"], compiled=paths["compiled"], settings=paths["settings"])
         engine.call(
             "setup",
