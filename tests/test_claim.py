@@ -64,9 +64,7 @@ def hash_struct(name: str, values: dict[str, Any], types: Types) -> bytes:
 
 
 def eip712_digest(name: str, values: dict[str, Any], types: Types, domain: dict[str, Any]) -> bytes:
-    return keccak256(
-        b"\x19\x01" + hash_struct("EIP712Domain", domain, types) + hash_struct(name, values, types)
-    )
+    return keccak256(b"\x19\x01" + hash_struct("EIP712Domain", domain, types) + hash_struct(name, values, types))
 
 
 VML_TYPES: Types = {
@@ -223,9 +221,7 @@ DIGIT_LOOKALIKES = "\u0660\uff10\U0001d7ce"
 texts = st.text(alphabet=st.sampled_from("0123456789abcdefABCDEFxX_ \n\0+-" + DIGIT_LOOKALIKES), max_size=70)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts | st.text(max_size=70),
-    lambda children: (
-        st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=10), children, max_size=7)
-    ),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=10), children, max_size=7),
     max_leaves=12,
 )
 
@@ -251,9 +247,7 @@ def test_from_json_raises_only_malformed_proof(value: object) -> None:
             reader(value)
 
 
-@given(
-    claim=claims, field=st.sampled_from(("model", "input", "output", "context", "extra")), value=json_values
-)
+@given(claim=claims, field=st.sampled_from(("model", "input", "output", "context", "extra")), value=json_values)
 def test_a_claim_has_one_encoding(claim: Claim, field: str, value: object) -> None:
     record: dict[str, object] = {**claim.to_json(), field: value}
     try:
@@ -293,9 +287,9 @@ def test_upper_case_hex_is_another_encoding() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["00", "01", "-1", "+1", "1_0", " 1", str(2**256), "9" * 5000, DIGIT_LOOKALIKES]
+    "value", ["00", "01", "-1", "+1", "1_0", " 1", str(2**256), "9" * 5000, DIGIT_LOOKALIKES, 1, True, None, [1]]
 )
-def test_integers_are_canonical_decimals(value: str) -> None:
+def test_integers_are_canonical_decimals(value: object) -> None:
     record = Context(ZERO_ADDRESS, 1, ZERO_ADDRESS, bytes(32), ZERO_ADDRESS, 0).to_json()
     record["chainId"] = value
     with pytest.raises(MalformedProof, match="chainId"):
