@@ -1,6 +1,6 @@
 """ezkl through vml against ezkl called by hand, on the same keys: what claims, checks and the worker cost.
 
-Run: ``python -m benchmarks.ezkl_overhead [MODEL] [--pairs N]``
+Run: ``python -m benchmarks.ezkl_overhead [MODEL...] [--pairs N]``
 By hand is ezkl's witness, prove and verify on the files vml made, in a process that has loaded ezkl. Through vml is
 `prove` and `verify` in a process that has loaded vml: each starts a worker of its own, and vml checks its own proof
 before handing it out. Turn by turn, so that a busy machine slows both; processor time is counted with children.
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from vml.backends.ezkl.setup import Circuit, setup
 from vml.backends.types import SetupOptions
 
 CIRCUITS = Path(__file__).resolve().parents[1] / "circuits"
+MODELS = ("breast-cancer-mlp", "digits-cnn", "digits-mlp")
 
 # Each reads a line, does one round, and prints wall and processor seconds.
 ROUNDS = """
@@ -111,13 +113,10 @@ def keys(name: str) -> Circuit:
         return setup((CIRCUITS / name / "model.onnx").read_bytes(), dict(arrays), SetupOptions())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", nargs="?", default="digits-cnn")
-    parser.add_argument("--pairs", type=int, default=5)
-    given = parser.parse_args()
-    circuit = keys(given.model)
-    sample = CIRCUITS / given.model / "sample.npz"
+def compare(name: str, pairs: int) -> dict[str, Any]:
+    """Rounds by hand and through vml, turn by turn, on one model's keys."""
+    circuit = keys(name)
+    sample = CIRCUITS / name / "sample.npz"
     with tempfile.TemporaryDirectory(prefix="vml-bench-") as scratch:
         work = Path(scratch)
         with np.load(sample) as arrays:
@@ -129,26 +128,29 @@ def main() -> None:
         vml = Program(THROUGH_VML, str(circuit.folder), str(sample))
         hand.round()
         vml.round()
-        pairs = [(hand.round(), vml.round()) for _ in range(given.pairs)]
+        rounds = [(hand.round(), vml.round()) for _ in range(pairs)]
         hand.close()
         vml.close()
-    publish(
-        "ezkl_overhead",
-        ["ezkl"],
-        {
-            "model": given.model,
-            "log_rows": circuit.statement.log_rows,
-            "pairs": given.pairs,
-            "by_hand_s": round(statistics.median(one[0] for one, _ in pairs), 3),
-            "through_vml_s": round(statistics.median(two[0] for _, two in pairs), 3),
-            "ratio_median": round(statistics.median(two[0] / one[0] for one, two in pairs), 3),
-            "by_hand_cpu_s": round(statistics.median(one[1] for one, _ in pairs), 3),
-            "through_vml_cpu_s": round(statistics.median(two[1] for _, two in pairs), 3),
-            "cpu_ratio_median": round(statistics.median(two[1] / one[1] for one, two in pairs), 3),
-            "start_by_hand_s": round(hand.start_s, 3),
-            "start_vml_s": round(vml.start_s, 3),
-        },
-    )
+    return {
+        "log_rows": circuit.statement.log_rows,
+        "pairs": pairs,
+        "by_hand_s": round(statistics.median(one[0] for one, _ in rounds), 3),
+        "through_vml_s": round(statistics.median(two[0] for _, two in rounds), 3),
+        "ratio_median": round(statistics.median(two[0] / one[0] for one, two in rounds), 3),
+        "by_hand_cpu_s": round(statistics.median(one[1] for one, _ in rounds), 3),
+        "through_vml_cpu_s": round(statistics.median(two[1] for _, two in rounds), 3),
+        "cpu_ratio_median": round(statistics.median(two[1] / one[1] for one, two in rounds), 3),
+        "start_by_hand_s": round(hand.start_s, 3),
+        "start_vml_s": round(vml.start_s, 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=MODELS)
+    parser.add_argument("--pairs", type=int, default=7)
+    given = parser.parse_args()
+    publish("ezkl_overhead", ["ezkl"], {"models": {name: compare(name, given.pairs) for name in given.models}})
 
 
 if __name__ == "__main__":
