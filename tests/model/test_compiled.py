@@ -15,16 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy as safetensors
+from onnx_models import mlp, rows
 
-pytest.importorskip("onnx", reason="the compile extra is not installed")
-pytest.importorskip("onnxruntime", reason="the compile extra is not installed")
-safetensors = pytest.importorskip("safetensors.numpy", reason="the compile extra is not installed")
-
-from onnx_models import mlp, rows  # noqa: E402
-
-from vml.errors import OutOfRange, UnsupportedModel  # noqa: E402
-from vml.model import Model, compile_model  # noqa: E402
-from vml.model.compiled import CALIBRATION, CERTIFICATE, GRAPH, SOURCE, TENSORS  # noqa: E402
+from vml.errors import OutOfRange, UnsupportedModel
+from vml.model import Model, compile_model
+from vml.model.compiled import CALIBRATION, CERTIFICATE, GRAPH, SOURCE, TENSORS
 
 FILES = (GRAPH, TENSORS, SOURCE, CERTIFICATE, CALIBRATION)
 

@@ -6,19 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
+from onnx_models import edge, mlp, model, rows, weight
 
-onnx = pytest.importorskip("onnx", reason="the compile extra is not installed")
-pytest.importorskip("onnxruntime", reason="the compile extra is not installed")
-
-from onnx import TensorProto, helper  # noqa: E402
-from onnx_models import edge, mlp, model, rows, weight  # noqa: E402
-
-from vml.errors import BackendUnavailable, OutOfRange, UnsupportedModel, UnsupportedOperator  # noqa: E402
-from vml.model import compile_model  # noqa: E402
-from vml.model.calibration import FloatModel, draw_rows, measure_ranges, outwards  # noqa: E402
-from vml.model.certificate import Certificate  # noqa: E402
-from vml.model.importer import Edge, import_model  # noqa: E402
+from vml.errors import BackendUnavailable, OutOfRange, UnsupportedModel, UnsupportedOperator
+from vml.model import compile_model
+from vml.model.calibration import FloatModel, draw_rows, measure_ranges, outwards
+from vml.model.certificate import Certificate
+from vml.model.importer import Edge, import_model
 
 CIRCUITS = Path(__file__).parents[2] / "circuits"
 # Fixed beforehand: 16-bit activations, as a share of the output's range.

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto
+from onnx_models import mlp
 
-onnx = pytest.importorskip("onnx", reason="the compile extra is not installed")
-
-from onnx import TensorProto  # noqa: E402
-from onnx_models import mlp  # noqa: E402
-
-from vml.errors import UnsupportedModel  # noqa: E402
-from vml.model.importer import import_model  # noqa: E402
+from vml.errors import UnsupportedModel
+from vml.model.importer import import_model
 
 
 def data(proto: onnx.ModelProto) -> bytes:

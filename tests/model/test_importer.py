@@ -7,19 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from onnx_models import edge, mlp, model, weight
 
-onnx = pytest.importorskip("onnx", reason="the compile extra is not installed")
-pytest.importorskip("onnxruntime", reason="the compile extra is not installed")
-
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from onnx import TensorProto, helper  # noqa: E402
-from onnx_models import edge, mlp, model, weight  # noqa: E402
-
-from vml.errors import UnsupportedModel, UnsupportedOperator, VmlError  # noqa: E402
-from vml.model.calibration import FloatModel  # noqa: E402
-from vml.model.importer import MAX_MODEL_BYTES, import_model  # noqa: E402
+from vml.errors import UnsupportedModel, UnsupportedOperator, VmlError
+from vml.model.calibration import FloatModel
+from vml.model.importer import MAX_MODEL_BYTES, import_model
 
 CIRCUITS = sorted((Path(__file__).parents[2] / "circuits").glob("*/model.onnx"))
 # Folding and fusing reorder float sums; an output may move by this share of the largest one, and not more.
@@ -340,7 +337,6 @@ def test_simplification_moves_no_output_of_a_shipped_model(path: Path) -> None:
 
 
 def test_simplification_moves_no_output_of_a_model_nobody_here_made() -> None:
-    pytest.importorskip("magika", reason="magika is in the dev extra")
     import magika
 
     (path,) = Path(magika.__file__).parent.glob("models/*/model.onnx")

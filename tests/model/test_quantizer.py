@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("onnx", reason="the compile extra is not installed")
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
