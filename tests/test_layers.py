@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first. A module imports from its own tier or a lower one, wherever in the file the import stands.
 # The longest matching name counts.
 TIERS = (
-    ("vml.errors",),
+    ("vml.errors", "vml.threads"),
     ("vml.keccak", "vml.canonical", "vml.files", "vml.arrays"),
     ("vml.claim", "vml.merkle", "vml.kernels_keccak", "vml.field", "vml.transcript"),
     ("vml.proof", "vml.backends.types", "vml.model.codec", "vml.model.tensor"),

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vml.model import threads
+from vml import threads
 from vml.model.builder import Builder, Value
 from vml.model.codec import View
 from vml.model.executor import Executor

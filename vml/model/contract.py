@@ -17,8 +17,8 @@ import numpy as np
 
 from vml.model.codec import View
 from vml.model.graph import Node
-from vml.model.threads import THREADS, over_blocks, run_all
 from vml.model.views import read
+from vml.threads import THREADS, over_blocks, run_all
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController

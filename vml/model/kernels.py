@@ -1,6 +1,6 @@
 """numba kernels of the executor: arrays in, arrays out, large tensors only (small ones stay in numpy).
 
-They run without the interpreter lock, block by block on the threads of ``vml.model.threads``.
+They run without the interpreter lock, block by block on the threads of ``vml.threads``.
 
 Every literal that meets an int64 is a typed constant: numba would otherwise pick a type of its own.
 """

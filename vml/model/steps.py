@@ -16,8 +16,8 @@ import numpy as np
 from vml.model.codec import Part, View
 from vml.model.graph import Node
 from vml.model.primitives.gather import axis_offsets, part_shape
-from vml.model.threads import over_blocks
 from vml.model.views import read
+from vml.threads import over_blocks
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Step = Callable[[Node, Sequence[Array]], Array]

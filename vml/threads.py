@@ -1,4 +1,4 @@
-"""One thread pool for the executor: kernels and BLAS calls release the interpreter lock.
+"""One thread pool for the executor and the provers: kernels and BLAS calls release the interpreter lock.
 
 Work is cut into more blocks than threads and handed out as threads become free, so that a core taken away by another
 process delays one block, not every loop.
@@ -18,7 +18,7 @@ BLOCKS = 4 * THREADS
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, "vml-executor")
+    return ThreadPoolExecutor(THREADS, "vml")
 
 
 def run_all(tasks: Iterable[Callable[[], object]]) -> None:
