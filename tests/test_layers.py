@@ -23,6 +23,7 @@ TIERS = (
     ("vml.keccak", "vml.canonical", "vml.files", "vml.arrays"),
     ("vml.claim", "vml.merkle", "vml.kernels_keccak", "vml.field", "vml.transcript"),
     ("vml.proof", "vml.backends.types", "vml.model.codec", "vml.model.tensor"),
+    ("vml.model.relation",),
     ("vml.model.tables",),
     ("vml.model.primitives",),
     ("vml.model.semantics", "vml.model.graph"),
