@@ -25,7 +25,7 @@ preimage tells start, sample and words apart. A sample is itself part of the his
 changes every later answer. All of the state is public, which is why a state may serve as the first words.
 
 This is the hash-chain form of Fiat-Shamir, in which the challenge of a round is a random oracle's answer to the
-whole history (E. Ben-Sasson, A. Chiesa, N. Spooner, "Interactive Oracle Proofs", 2016/116, section 6). The same
+whole history (E. Ben-Sasson, A. Chiesa, N. Spooner, "Interactive Oracle Proofs", 2016/116). The same
 class serves prover and verifier.
 """
 

@@ -22,7 +22,7 @@ error of the interactive protocol is at most the sum of all terms (docs/sumcheck
   (1 - e / n)^Q; and Q claims mixed by powers, Q / |F|.
 
 There is no grinding. Hashes are apart: 128 bits against collisions of Keccak-256. As a hash makes the challenges,
-whoever evaluates it t times succeeds with a chance of about t times the largest term, plus t^2 / 2^256.
+whoever evaluates it t times succeeds with a chance of at most about t times this error, plus t^2 / 2^256.
 
 All errors are integers in units of 2^-160, every division rounded up, so that prover and verifier choose the same
 parameters on every machine. Floats are for display.
