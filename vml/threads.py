@@ -28,7 +28,7 @@ def run_all(tasks: Iterable[Callable[[], object]]) -> None:
 
 def over_blocks(count: int, work: Callable[[slice], object]) -> None:
     """Cut 0..count into BLOCKS slices and run ``work`` on each."""
-    step = -(-count // BLOCKS)
+    step = max(1, -(-count // BLOCKS))
     blocks = [slice(start, min(count, start + step)) for start in range(0, count, step)]
     deque(_pool().map(work, blocks), maxlen=0)
 

@@ -90,7 +90,7 @@ def test_a_product_rescaled_from_its_accumulator(bias_axis: int | None) -> None:
 
 def test_blocks_cover_everything_once() -> None:
     assert SIZE > KERNEL_ELEMENTS
-    for count in (1, 2, threads.BLOCKS, threads.BLOCKS + 1, 1000):
+    for count in (0, 1, 2, threads.BLOCKS, threads.BLOCKS + 1, 1000):
         seen = np.zeros(count, dtype=int)
 
         def visit(block: slice, seen: np.ndarray = seen) -> None:

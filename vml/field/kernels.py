@@ -329,3 +329,17 @@ def multiply_matrix_base(matrix: Any, values: Any, out: Any, first: Any, last: A
             continue
         for k in range(matrix.shape[0]):
             accumulate_rows(values[o], matrix[k], out[o, k], _S0, inner)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def outer_base(left: Any, right: Any, out: Any) -> None:
+    """out[i m + j] = left[i] right[j].
+
+    Args:
+        left: uint64[l]. right: uint64[m]. out: uint64[l * m].
+    """
+    m = right.shape[0]
+    for i in range(left.shape[0]):
+        c, row = left[i], out[i * m : i * m + m]
+        for j in range(m):
+            row[j] = mul(c, right[j])
