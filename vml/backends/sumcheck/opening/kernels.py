@@ -23,7 +23,7 @@ from numba import njit
 
 from vml.backends.sumcheck.kernels import high_half, joined, low_half
 from vml.backends.sumcheck.opening.columns import TAG_LEAF, TAG_NODE
-from vml.field.kernels import add, ext_scale, mul, neg, sub, times_seven
+from vml.field.kernels import add, ext_scale, mul, neg, pairs, sub, times_seven
 from vml.kernels_keccak import DIGEST_WORDS, RATE_LANES, WIDTH, permute
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
@@ -31,6 +31,7 @@ Words = np.ndarray[Any, np.dtype[np.uint64]]
 STATE_WORDS = 25 * WIDTH
 
 _S0, _S1 = np.int64(0), np.int64(1)
+_PAIR, _BLOCK = np.int64(2), np.int64(512)
 _U0, _U1 = np.uint64(0), np.uint64(1)
 _WIDTH, _RATE, _DIGEST = np.int64(WIDTH), np.int64(RATE_LANES), np.int64(DIGEST_WORDS)
 _PAD_FIRST = np.uint64(0x01)
@@ -119,8 +120,8 @@ def hash_nodes(tree, level, first, last):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _twice_less(high, low):  # type: ignore[no-untyped-def]
-    """2 high - low: the line through low at 0 and high at 1, at 2."""
+def _at_two(low, high):  # type: ignore[no-untyped-def]
+    """2 high - low: at 2, the line that is low at 0 and high at 1."""
     return add(high, sub(high, low))
 
 
@@ -137,15 +138,16 @@ def round_base(functional, values, half, first, last):  # type: ignore[no-untype
     Returns:
         g(0) and g(2), two words each.
     """
+    functional = pairs(functional)
     both = min(max(values.shape[0] - half, first), last)
+    f, v = functional[first:both], values[first:both]
+    g, w = functional[first + half : both + half], values[first + half : both + half]
     z0l, z0h, z1l, z1h = _U0, _U0, _U0, _U0
     t0l, t0h, t1l, t1h = _U0, _U0, _U0, _U0
-    for i in range(first, both):
-        f0, f1, v = functional[i, 0], functional[i, 1], values[i]
-        m0, m1 = ext_scale(f0, f1, v)
-        w = _twice_less(values[i + half], v)
-        e0, e1 = _twice_less(functional[i + half, 0], f0), _twice_less(functional[i + half, 1], f1)
-        n0, n1 = ext_scale(e0, e1, w)
+    for i in range(v.shape[0]):
+        m0, m1 = ext_scale(f[i, 0], f[i, 1], v[i])
+        e0, e1 = _at_two(f[i, 0], g[i, 0]), _at_two(f[i, 1], g[i, 1])
+        n0, n1 = ext_scale(e0, e1, _at_two(v[i], w[i]))
         z0l += low_half(m0)
         z0h += high_half(m0)
         z1l += low_half(m1)
@@ -155,8 +157,9 @@ def round_base(functional, values, half, first, last):  # type: ignore[no-untype
         t1l += low_half(n1)
         t1h += high_half(n1)
     a0l, a0h, a1l, a1h = _U0, _U0, _U0, _U0
-    for i in range(both, last):
-        m0, m1 = ext_scale(functional[i, 0], functional[i, 1], values[i])
+    f, v = functional[both:last], values[both:last]
+    for i in range(v.shape[0]):
+        m0, m1 = ext_scale(f[i, 0], f[i, 1], v[i])
         a0l += low_half(m0)
         a0h += high_half(m0)
         a1l += low_half(m1)
@@ -167,35 +170,43 @@ def round_base(functional, values, half, first, last):  # type: ignore[no-untype
     return zero0, zero1, two0, two1
 
 
+@njit(inline="always")
+def _parts(a0, a1, b0, b1):  # type: ignore[no-untyped-def]
+    """The products that make up (a0 + a1 X)(b0 + b1 X): those of 1, of X^2, of X."""
+    return mul(a0, b0), mul(a1, b1), add(mul(a0, b1), mul(a1, b0))
+
+
 @njit(cache=True, nogil=True)
 def round_ext(functional, values, half, first, last):  # type: ignore[no-untyped-def]
     """`round_base` with values in the extension, uint64[n, 2]."""
+    functional, values = pairs(functional), pairs(values)
     both = min(max(values.shape[0] - half, first), last)
-    # sums of a0 b0, of a1 b1, of a0 b1 + a1 b0; the 7 of X^2 = 7 comes at the end
+    f, v = functional[first:both], values[first:both]
+    g, w = functional[first + half : both + half], values[first + half : both + half]
     z0l, z0h, z1l, z1h, zxl, zxh = _U0, _U0, _U0, _U0, _U0, _U0
-    t0l, t0h, t1l, t1h, txl, txh = _U0, _U0, _U0, _U0, _U0, _U0
-    for i in range(first, both):
-        f0, f1, v0, v1 = functional[i, 0], functional[i, 1], values[i, 0], values[i, 1]
-        m0, m1, mx = mul(f0, v0), mul(f1, v1), add(mul(f0, v1), mul(f1, v0))
+    for i in range(v.shape[0]):
+        m0, m1, mx = _parts(f[i, 0], f[i, 1], v[i, 0], v[i, 1])
         z0l += low_half(m0)
         z0h += high_half(m0)
         z1l += low_half(m1)
         z1h += high_half(m1)
         zxl += low_half(mx)
         zxh += high_half(mx)
-        e0, e1 = _twice_less(functional[i + half, 0], f0), _twice_less(functional[i + half, 1], f1)
-        w0, w1 = _twice_less(values[i + half, 0], v0), _twice_less(values[i + half, 1], v1)
-        n0, n1, nx = mul(e0, w0), mul(e1, w1), add(mul(e0, w1), mul(e1, w0))
-        t0l += low_half(n0)
-        t0h += high_half(n0)
-        t1l += low_half(n1)
-        t1h += high_half(n1)
-        txl += low_half(nx)
-        txh += high_half(nx)
+    t0l, t0h, t1l, t1h, txl, txh = _U0, _U0, _U0, _U0, _U0, _U0
+    for i in range(v.shape[0]):
+        e0, e1 = _at_two(f[i, 0], g[i, 0]), _at_two(f[i, 1], g[i, 1])
+        w0, w1 = _at_two(v[i, 0], w[i, 0]), _at_two(v[i, 1], w[i, 1])
+        m0, m1, mx = _parts(e0, e1, w0, w1)
+        t0l += low_half(m0)
+        t0h += high_half(m0)
+        t1l += low_half(m1)
+        t1h += high_half(m1)
+        txl += low_half(mx)
+        txh += high_half(mx)
     a0l, a0h, a1l, a1h, axl, axh = _U0, _U0, _U0, _U0, _U0, _U0
-    for i in range(both, last):
-        f0, f1, v0, v1 = functional[i, 0], functional[i, 1], values[i, 0], values[i, 1]
-        m0, m1, mx = mul(f0, v0), mul(f1, v1), add(mul(f0, v1), mul(f1, v0))
+    f, v = functional[both:last], values[both:last]
+    for i in range(v.shape[0]):
+        m0, m1, mx = _parts(f[i, 0], f[i, 1], v[i, 0], v[i, 1])
         a0l += low_half(m0)
         a0h += high_half(m0)
         a1l += low_half(m1)
@@ -216,36 +227,56 @@ def fold_base(values, half, r0, r1, out, first, last):  # type: ignore[no-untype
         values: base uint64[n].
         half: where the high half begins, int64.
         r0, r1: the challenge, two uint64.
-        out: extension uint64[min(n, half), 2], written to.
+        out: extension uint64[min(n, half), 2], another array.
         first, last: int64.
     """
+    out = pairs(out)
     both = min(max(values.shape[0] - half, first), last)
-    for i in range(first, both):
-        v = values[i]
-        m0, m1 = ext_scale(r0, r1, sub(values[i + half], v))
-        out[i, 0] = add(v, m0)
-        out[i, 1] = m1
+    block = np.empty((_BLOCK, _PAIR), dtype=np.uint64)  # LLVM sees that it overlaps nothing
+    for start in range(first, both, _BLOCK):
+        stop = min(start + _BLOCK, both)
+        low, high, target = values[start:stop], values[start + half : stop + half], out[start:stop]
+        for i in range(low.shape[0]):
+            m0, m1 = ext_scale(r0, r1, sub(high[i], low[i]))
+            block[i, 0], block[i, 1] = add(low[i], m0), m1
+        for i in range(low.shape[0]):
+            target[i, 0], target[i, 1] = block[i, 0], block[i, 1]
     rest0, rest1 = sub(_U1, r0), neg(r1)
-    for i in range(both, last):
-        out[i, 0], out[i, 1] = ext_scale(rest0, rest1, values[i])
+    for start in range(both, last, _BLOCK):
+        stop = min(start + _BLOCK, last)
+        low, target = values[start:stop], out[start:stop]
+        for i in range(low.shape[0]):
+            block[i, 0], block[i, 1] = ext_scale(rest0, rest1, low[i])
+        for i in range(low.shape[0]):
+            target[i, 0], target[i, 1] = block[i, 0], block[i, 1]
 
 
 @njit(cache=True, nogil=True)
 def fold_ext(values, half, r0, r1, out, first, last):  # type: ignore[no-untyped-def]
-    """`fold_base` with values in the extension, uint64[n, 2]; `out` is another array."""
+    """`fold_base` with values in the extension, uint64[n, 2]."""
+    values, out = pairs(values), pairs(out)
     both = min(max(values.shape[0] - half, first), last)
-    seven_r1 = times_seven(r1)
-    for i in range(first, both):
-        a0, a1 = values[i, 0], values[i, 1]
-        d0, d1 = sub(values[i + half, 0], a0), sub(values[i + half, 1], a1)
-        out[i, 0] = add(a0, add(mul(d0, r0), mul(d1, seven_r1)))
-        out[i, 1] = add(a1, add(mul(d0, r1), mul(d1, r0)))
+    block = np.empty((_BLOCK, _PAIR), dtype=np.uint64)
+    seven = times_seven(r1)
+    for start in range(first, both, _BLOCK):
+        stop = min(start + _BLOCK, both)
+        low, high, target = values[start:stop], values[start + half : stop + half], out[start:stop]
+        for i in range(low.shape[0]):
+            d0, d1 = sub(high[i, 0], low[i, 0]), sub(high[i, 1], low[i, 1])
+            block[i, 0] = add(low[i, 0], add(mul(d0, r0), mul(d1, seven)))
+            block[i, 1] = add(low[i, 1], add(mul(d0, r1), mul(d1, r0)))
+        for i in range(low.shape[0]):
+            target[i, 0], target[i, 1] = block[i, 0], block[i, 1]
     rest0, rest1 = sub(_U1, r0), neg(r1)
-    seven_rest1 = times_seven(rest1)
-    for i in range(both, last):
-        a0, a1 = values[i, 0], values[i, 1]
-        out[i, 0] = add(mul(a0, rest0), mul(a1, seven_rest1))
-        out[i, 1] = add(mul(a0, rest1), mul(a1, rest0))
+    seven = times_seven(rest1)
+    for start in range(both, last, _BLOCK):
+        stop = min(start + _BLOCK, last)
+        low, target = values[start:stop], out[start:stop]
+        for i in range(low.shape[0]):
+            block[i, 0] = add(mul(low[i, 0], rest0), mul(low[i, 1], seven))
+            block[i, 1] = add(mul(low[i, 0], rest1), mul(low[i, 1], rest0))
+        for i in range(low.shape[0]):
+            target[i, 0], target[i, 1] = block[i, 0], block[i, 1]
 
 
 @njit(cache=True, nogil=True)
@@ -259,6 +290,7 @@ def add_powers(functional, points, starts, weights, first, last):  # type: ignor
         weights: extension uint64[q, 2].
         first, last: int64.
     """
+    weights = pairs(weights)
     current = starts.copy()
     for i in range(first, last):
         s0l, s0h, s1l, s1h = _U0, _U0, _U0, _U0

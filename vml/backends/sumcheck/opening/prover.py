@@ -69,7 +69,7 @@ class Committed:
             return np.ascontiguousarray(self.codeword[:, list(indices)].T)
         generator = root_of_unity(self.depth)
         points = np.array([pow(generator, index, P) for index in indices], dtype=np.uint64)
-        return np.ascontiguousarray(ntt.evaluate_columns(self.rows, points).T)
+        return ntt.evaluate_columns(self.rows, points)
 
     def paths(self, indices: Sequence[int]) -> tuple[Path, ...]:
         """The siblings of leaves, each leaf's own first."""
