@@ -88,13 +88,17 @@ class Expression:
         return _expression(other) - self
 
     def __mul__(self, factor: int) -> Expression:
-        return Expression(tuple((coefficient * factor, term) for coefficient, term in self.terms))
+        return Expression(tuple((coefficient * factor, term) for coefficient, term in self.terms if factor))
 
     __radd__, __rmul__ = __add__, __mul__
 
 
 def _expression(value: Expression | int) -> Expression:
     return value if isinstance(value, Expression) else Expression(((value, Public()),) if value else ())
+
+
+ONE = _expression(1)
+"""The number 1 at every position."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,7 @@ class Column:
         constant: part of the model (committed in set-up), not of one run.
         compute: for witness columns: int64 values of ``shape`` from an evaluator of expressions over the columns
             before it; None for outputs of nodes and for multiplicities.
+        limb: which 16 bits of those values the column holds; None: all of them.
     """
 
     name: str
@@ -161,6 +166,7 @@ class Column:
     shape: tuple[int, ...]
     constant: bool
     compute: Compute | None = None
+    limb: int | None = None
 
     @property
     def size(self) -> int:
@@ -279,23 +285,33 @@ class Relation:
         shape = (self.system.batch, *loops)
         return self.system.add_column(Column(f"{self.name}: {name}", self.node, shape, constant=False, compute=compute))
 
-    def natural(self, name: str, loops: Sequence[int], bound: int, compute: Compute) -> tuple[Expression, int]:
+    def natural(
+        self, name: str, loops: Sequence[int], bound: int, compute: Compute, exact: bool = False
+    ) -> tuple[Expression, int]:
         """Commit to a number >= 0 for each position, in limbs of 16 bits.
 
         Args:
             bound: largest value an honest prover needs; 0 gives the number 0 without any column.
+            exact: spend one lookup more where the bound's bits do not fill the highest limb.
 
         Returns:
-            The number, and the largest value that the limbs can hold, 2^(16 * limbs) - 1 >= bound.
+            The number, and the largest value that is proved for it: `largest`.
         """
-        count = -(-bound.bit_length() // LIMB_BITS)
-        number = _expression(0)
-        for k in range(count):
-            column = self.witness(f"{name} limb {k}" if count > 1 else name, loops, _limb(compute, k))
-            limb = self.read(column, len(loops))
-            self._in_range(name, loops, limb)
-            number = number + limb * (1 << (LIMB_BITS * k))
-        return number, (1 << (LIMB_BITS * count)) - 1
+        limbs = [self._limb(name, loops, bound, k, compute, exact) for k in range(limb_count(bound))]
+        return sum(limbs, Expression(())), largest(bound, exact)
+
+    def _limb(
+        self, name: str, loops: Sequence[int], bound: int, k: int, compute: Compute, exact: bool = False
+    ) -> Expression:
+        """Commit to limb k of a number up to ``bound``; the limb times its weight 2^(16 k)."""
+        label = f"{self.name}: {name}, limb {k}"
+        shape = (self.system.batch, *loops)
+        column = self.system.add_column(Column(label, self.node, shape, False, compute, limb=k))
+        limb = self.read(column, len(loops))
+        self._in_range(name, loops, limb)
+        if exact and k == limb_count(bound) - 1 and bound.bit_length() % LIMB_BITS:
+            self._in_range(name, loops, limb * (1 << (-bound.bit_length() % LIMB_BITS)))
+        return limb * (1 << (LIMB_BITS * k))
 
     # Statements.
 
@@ -328,38 +344,52 @@ class Relation:
         bound: int,
         magnitude: int,
         products: Sequence[Product] = (),
+        contract: Sequence[int] = (),
+        exact: bool = False,
     ) -> int:
         """For every position of ``loops``: 0 <= value + products.
+
+        Its limbs are committed to, but for the lowest limb of a value without products: what remains of such a
+        value once the others are taken off is itself looked up.
 
         Args:
             bound: largest value an honest prover needs.
             magnitude: largest absolute value that any prover could reach, given the other statements.
+            exact: the largest value proved shall have no more bits than the bound; done without asking where
+                the equation would wrap otherwise.
 
         Returns:
-            What is proved to be the largest value, at least ``bound``.
+            What is proved to be the largest value: `largest`.
         """
-        if bound < LIMB and not products:
-            self.no_wrap(magnitude + LIMB)
-            self._in_range(name, loops, value)
-            return LIMB - 1
+        exact = exact or magnitude + largest(bound) >= MODULUS
+        top = largest(bound, exact)
+        self.no_wrap(magnitude + top)
 
         def compute(evaluate: Evaluate) -> Any:
             total = evaluate(value, self.loops(loops))
             for product in products:
-                factors = (evaluate(factor, self.loops(loops)) for factor in (product.a, product.b))
-                total = total + product.coefficient * math.prod(factors)
+                a, b = (evaluate(factor, self.loops((*loops, *contract))) for factor in (product.a, product.b))
+                total = total + product.coefficient * (a * b).sum(tuple(range(-len(contract), 0)))
             return total
 
-        number, top = self.natural(name, loops, max(bound, 1), compute)
-        self.no_wrap(magnitude + top)
-        self.zero(name, loops, value - number, products)
+        count = limb_count(bound)
+        implied = not products and count > 0
+        limbs = [self._limb(name, loops, bound, k, compute, exact) for k in range(1 if implied else 0, count)]
+        rest = value - sum(limbs, Expression(()))
+        if not implied:
+            self.zero(name, loops, rest, products, contract)
+            return top
+        self._in_range(name, loops, rest)
+        if exact and count == 1 and bound.bit_length() % LIMB_BITS:
+            self._in_range(name, loops, rest * (1 << (-bound.bit_length() % LIMB_BITS)))
         return top
 
-    def within(self, name: str, loops: Sequence[int], value: Expression, lo: int, hi: int, magnitude: int) -> None:
-        """For every position of ``loops``: lo <= value <= hi. ``magnitude`` as in `nonnegative`, of the value."""
-        size = max(abs(lo), abs(hi))
-        if self.nonnegative(f"{name} from below", loops, value - lo, hi - lo, magnitude + size) != hi - lo:
-            self.nonnegative(f"{name} from above", loops, hi - value, hi - lo, magnitude + size)
+    def within(self, name: str, loops: Sequence[int], value: Expression, lo: int, hi: int) -> None:
+        """For every position of ``loops``: modulo p, the value is one of lo..hi."""
+        # The first statement says which integer is meant by the value, so nothing needs to be known of it before.
+        top = self.nonnegative(f"{name}: not too low", loops, value - lo, hi - lo, 0)
+        if top != hi - lo:
+            self.nonnegative(f"{name}: not too high", loops, hi - value, hi - lo, top)
 
     def look_up(
         self, name: str, loops: Sequence[int], table: int, key: Expression, value: Expression | None = None
@@ -379,5 +409,11 @@ class Relation:
         self.look_up(name, loops, self.system.range_table(), value)
 
 
-def _limb(compute: Compute, k: int) -> Compute:
-    return lambda evaluate: (compute(evaluate) >> (LIMB_BITS * k)) & (LIMB - 1)
+def limb_count(bound: int) -> int:
+    """Limbs of a number up to ``bound``."""
+    return -(-bound.bit_length() // LIMB_BITS)
+
+
+def largest(bound: int, exact: bool = False) -> int:
+    """What the limbs of a number up to ``bound`` can hold: full limbs, or, if exact, as many bits as the bound has."""
+    return (1 << (bound.bit_length() if exact else LIMB_BITS * limb_count(bound))) - 1

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from vml.model.codec import Attributes, View
 from vml.model.primitives.base import Primitive, check_operands
+from vml.model.relation import Product, Relation
 from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets
 
 FIELDS = (("a", "view"), ("b", "view"), ("alpha", "i64"), ("beta", "i64"), ("gamma", "i64"))
@@ -63,5 +64,20 @@ def multiply_exact(
     return [inputs[0][i] * inputs[1][j] for i, j in places]
 
 
-AFFINE = Primitive(19, "affine", (1, 2), FIELDS, affine_shape, affine_exact)
-MULTIPLY = Primitive(20, "multiply", (2, 2), MULTIPLY_FIELDS, multiply_shape, multiply_exact)
+# RELATION: y = alpha a + beta b + gamma; y = a b. Modulo p one y solves each, and both sides stay below 2^62.
+
+
+def affine_relation(r: Relation, attributes: Attributes) -> None:
+    total = r.operand(0, attributes["a"]) * attributes["alpha"] + attributes["gamma"]
+    if len(r.headers) == 2:
+        total = total + r.operand(1, attributes["b"]) * attributes["beta"]
+    r.zero("affine", r.header.shape, r.result() - total)
+
+
+def multiply_relation(r: Relation, attributes: Attributes) -> None:
+    product = Product(-1, r.operand(0, attributes["a"]), r.operand(1, attributes["b"]))
+    r.zero("product", r.header.shape, r.result(), [product])
+
+
+AFFINE = Primitive(19, "affine", (1, 2), FIELDS, affine_shape, affine_exact, affine_relation)
+MULTIPLY = Primitive(20, "multiply", (2, 2), MULTIPLY_FIELDS, multiply_shape, multiply_exact, multiply_relation)

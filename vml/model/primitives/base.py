@@ -4,7 +4,7 @@ Each primitive is one file with four sections, each done once:
 
 * SHAPE: what is well formed, and the static range of the result (``shape``);
 * EXACT: the result in plain Python integers (``exact``), which is the specification;
-* RELATION: what the sumcheck backend proves (arrives with that backend);
+* RELATION: what the sumcheck backend proves, equations that only the right result satisfies (``relation``);
 * STEP: how a dispute over one element ends (arrives with that backend).
 
 Loops: a primitive visits its output in row-major order; operands are read through views over the output's loops,
@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vml.model.codec import Attributes, Fields
+from vml.model.relation import Relation
 from vml.model.tensor import Header, Operand, check_view
 
 Shape = Callable[[Attributes, tuple[int, ...], Sequence[Operand]], Header]
+Relate = Callable[[Relation, Attributes], None]
 Exact = Callable[[Attributes, Header, Sequence[Sequence[int]], Sequence[Header]], list[int]]
 
 
@@ -35,6 +37,7 @@ class Primitive:
         fields: attribute names and their codec types, in descriptor order.
         shape: SHAPE: (attributes, output shape, operands) to the output header; raises ValueError.
         exact: EXACT: (attributes, output header, flat inputs, input headers) to the flat output.
+        relation: RELATION: states what the output is, with operands that are already known to be right.
     """
 
     kind: int
@@ -43,6 +46,7 @@ class Primitive:
     fields: Fields
     shape: Shape
     exact: Exact
+    relation: Relate
 
 
 def check_operands(
@@ -60,3 +64,7 @@ def source_only(name: str) -> Exact:
         raise ValueError(f"{name} nodes carry no computation")
 
     return exact
+
+
+def no_relation(_: Relation, __: Attributes) -> None:
+    """RELATION of nodes whose value comes from outside the graph: the claim and the verifying key bind it."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from vml.model.codec import Attributes
+from vml.model.codec import Attributes, View
 from vml.model.primitives.base import Exact, Primitive, check_operands
-from vml.model.tensor import Header, Operand, header_for, offsets
+from vml.model.primitives.shared import is_nonnegative, is_nonzero
+from vml.model.relation import ONE, Evaluate, Product, Relation
+from vml.model.tensor import Header, Operand, header_for, offsets, row_major
 
 PAIR_FIELDS = (("a", "view"), ("b", "view"))
 SELECT_FIELDS = (("condition", "view"), ("a", "view"), ("b", "view"))
@@ -85,8 +88,94 @@ def topk_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[in
     return [i for row in rows for i in sorted(range(len(row)), key=lambda j: (-row[j], j))[: out.shape[-1]]]
 
 
-LESS = Primitive(25, "less", (2, 2), PAIR_FIELDS, pair_shape, _pair(operator.lt))
-EQUAL = Primitive(26, "equal", (2, 2), PAIR_FIELDS, pair_shape, _pair(operator.eq))
-SELECT = Primitive(27, "select", (3, 3), SELECT_FIELDS, select_shape, select_exact)
-ARGMAX = Primitive(28, "argmax", (1, 1), ROW_FIELDS, argmax_shape, argmax_exact)
-TOPK = Primitive(29, "topk", (1, 1), ROW_FIELDS, topk_shape, topk_exact)
+# RELATION
+#
+# less: y = [b - a - 1 >= 0]. equal: 1 - y = [a - b != 0]. select: y = z (a - b) + b with z = [condition != 0].
+#
+# argmax is topk with k = 1. With keys x N - position, which are distinct, topk says: for each rank j numbers s_jn with
+# sum over n 1 and s_jn (w_j - key_n) = 0. Some s_jn is not 0, so w_j is the key of one position; s_jn = 1 there and 0
+# elsewhere, and y_j = sum_n n s_jn. The w_j fall strictly, so t_n = sum_j s_jn is 1 at the chosen positions and 0 at
+# the others, and (1 - t_n) (w_last - key_n) >= 0: no other key lies above the last. All differences stay below
+# N (hi - lo + 1).
+
+
+def less_relation(r: Relation, attributes: Attributes) -> None:
+    a, b = r.headers
+    difference = r.operand(1, attributes["b"]) - r.operand(0, attributes["a"]) - 1
+    is_nonnegative(r, "less", r.header.shape, difference, (b.lo - a.hi - 1, b.hi - a.lo - 1), r.result())
+
+
+def equal_relation(r: Relation, attributes: Attributes) -> None:
+    a, b = r.headers
+    difference = r.operand(0, attributes["a"]) - r.operand(1, attributes["b"])
+    is_nonzero(r, "different", r.header.shape, difference, (a.lo - b.hi, a.hi - b.lo), 1 - r.result())
+
+
+def select_relation(r: Relation, attributes: Attributes) -> None:
+    out, header = r.header.shape, r.headers[0]
+    condition, a, b = (r.operand(k, attributes[name]) for k, name in enumerate(("condition", "a", "b")))
+    first = is_nonzero(r, "condition holds", out, condition, (header.lo, header.hi))
+    r.zero("the chosen one", out, r.result() - b, [Product(-1, first, a - b)])
+
+
+def argmax_relation(r: Relation, attributes: Attributes) -> None:
+    view = attributes["x"]
+    widened = View(view.offset, (*view.strides[:-1], 0, view.strides[-1]))
+    _largest(r, r.header.shape, 1, attributes["length"], view, widened, View(0, (*row_major(r.header.shape), 0)))
+
+
+def topk_relation(r: Relation, attributes: Attributes) -> None:
+    view, out = attributes["x"], r.header.shape
+    widened = View(view.offset, (*view.strides[:-1], 0, view.strides[-1]))
+    _largest(r, out[:-1], out[-1], attributes["length"], view, widened, View(0, row_major(out)))
+
+
+def _largest(r: Relation, rows: tuple[int, ...], k: int, length: int, view: View, widened: View, result: View) -> None:
+    """Positions of the k largest of each row, read by ``view`` over (*rows, length), ``widened`` with ranks between."""
+    ranks, grid = (*rows, k), (*rows, k, length)
+    spread = length * (r.headers[0].hi - r.headers[0].lo + 1)
+    position = r.public([*[None] * len(rows), "index"])
+    wide_position = r.public([*[None] * len(ranks), "index"])
+    key, wide_key = r.operand(0, view) * length - position, r.operand(0, widened) * length - wide_position
+
+    def winners(evaluate: Evaluate) -> Any:
+        import numpy as np
+
+        return np.sort(evaluate(key, r.loops((*rows, length))), axis=-1)[..., ::-1][..., :k]
+
+    def places(evaluate: Evaluate) -> Any:
+        return winners(evaluate)[..., None] == evaluate(wide_key, r.loops(grid))
+
+    # The numbers of the equations are differences of keys, so only those must not wrap.
+    r.no_wrap(2 * spread)
+    winner = r.witness("keys of the largest", ranks, winners)
+    strides = row_major(ranks)
+    chosen = r.witness("places of the largest", grid, places)
+    choice = r.read(chosen, len(grid))
+    r.zero("each rank has one place", ranks, -1 * ONE, [Product(1, choice, ONE)], (length,))
+    difference = r.read(winner, len(grid)) - wide_key
+    r.zero("the key is that of the place", grid, 0, [Product(1, choice, difference)])
+    r.zero("the result is the place", ranks, r.result(result), [Product(-1, choice, wide_position)], (length,))
+    if k > 1:
+        fall = r.read_through(winner, View(0, strides)) - r.read_through(winner, View(1, strides)) - 1
+        r.nonnegative("keys fall", (*rows, k - 1), fall, spread, spread)
+    last = r.read_through(winner, View(k - 1, (*strides[:-1], 0)))
+    below, loops = last - key, (*rows, length)
+    if k == 1:
+        r.nonnegative("no key is larger", loops, below, spread, spread)
+    elif k < length:
+        taken = r.read_through(chosen, View(0, (*row_major(grid)[:-2], 1, length)))
+        last = r.read_through(winner, View(k - 1, (*strides[:-1], 0, 0)))
+        wide = (
+            last
+            - r.operand(0, View(view.offset, (*view.strides, 0))) * length
+            + r.public([*[None] * len(rows), "index", None])
+        )
+        r.nonnegative("no other key is larger", loops, below, spread, spread, [Product(-1, taken, wide)], (k,))
+
+
+LESS = Primitive(25, "less", (2, 2), PAIR_FIELDS, pair_shape, _pair(operator.lt), less_relation)
+EQUAL = Primitive(26, "equal", (2, 2), PAIR_FIELDS, pair_shape, _pair(operator.eq), equal_relation)
+SELECT = Primitive(27, "select", (3, 3), SELECT_FIELDS, select_shape, select_exact, select_relation)
+ARGMAX = Primitive(28, "argmax", (1, 1), ROW_FIELDS, argmax_shape, argmax_exact, argmax_relation)
+TOPK = Primitive(29, "topk", (1, 1), ROW_FIELDS, topk_shape, topk_exact, topk_relation)

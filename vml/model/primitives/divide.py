@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from vml.model.codec import Attributes
 from vml.model.primitives.base import Primitive, check_operands
+from vml.model.primitives.shared import is_nonnegative
+from vml.model.relation import MODULUS, Evaluate, Product, Relation, largest
 from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets
 
 DIVIDE_FIELDS = (("a", "view"), ("b", "view"))
@@ -62,5 +65,67 @@ def isqrt_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[i
     return [root(inputs[0][i]) for i in offsets(attributes["x"], out.shape)]
 
 
-DIVIDE = Primitive(30, "divide", (2, 2), DIVIDE_FIELDS, divide_shape, divide_exact)
-ISQRT = Primitive(31, "isqrt", (1, 1), ISQRT_FIELDS, isqrt_shape, isqrt_exact)
+# RELATION
+#
+# divide: p = [b > 0] and p (2a + b) = 2 b y + r, 0 <= r, r <= p (2b - 1), y (1 - p) = 0. With p = 1 that is division
+# with remainder, one y; with p = 0, y = 0. y is bounded so that 2 b y does not wrap (for b <= 0, y = 0).
+# isqrt: n = [x >= 0] and n x = y^2 + r, 0 <= r <= 2 y. So y^2 <= n x < (y + 1)^2, and y >= 0 is bounded below 2^31.
+
+
+def divide_relation(r: Relation, attributes: Attributes) -> None:
+    out, (a_header, b_header), y = r.header.shape, r.headers, r.result()
+    if b_header.hi < 1:
+        r.zero("nothing to divide by", out, y)
+        return
+    a, b = r.operand(0, attributes["a"]), r.operand(1, attributes["b"])
+    positive = is_nonnegative(r, "divisor is positive", out, b - 1, (b_header.lo - 1, b_header.hi - 1))
+
+    def remainder(evaluate: Evaluate) -> Any:
+        import numpy as np
+
+        divisor = evaluate(b, r.loops(out))
+        return np.where(divisor > 0, (2 * evaluate(a, r.loops(out)) + divisor) % (2 * np.maximum(divisor, 1)), 0)
+
+    numerator, span = 2 * a_header.bound + b_header.bound, r.header.hi - r.header.lo
+
+    def magnitude(exact: bool) -> int:
+        size = max(abs(r.header.lo), abs(r.header.lo + largest(span, exact)))
+        return numerator + 2 * b_header.hi * size + largest(2 * b_header.hi - 1, exact)
+
+    exact = magnitude(False) >= MODULUS
+    r.no_wrap(magnitude(exact))
+    r.nonnegative("range of the result", out, y - r.header.lo, span, 0, exact=exact)
+    rest, top = r.natural("remainder", out, 2 * b_header.hi - 1, remainder, exact)
+    below, room = 2 * b_header.hi - 1, top + 2 * b_header.hi
+    if b_header.lo >= 1:
+        r.zero("division", out, 2 * a + b - rest, [Product(-2, b, y)])
+        r.nonnegative("remainder is below the divisor", out, 2 * b - 1 - rest, below, room)
+        return
+    r.zero("division", out, -1 * rest, [Product(1, positive, 2 * a + b), Product(-2, b, y)])
+    limit = [Product(1, positive, 2 * b - 1)]
+    r.nonnegative("remainder is below the divisor", out, -1 * rest, below, room, limit)
+    r.zero("without a divisor the result is 0", out, 0, [Product(1, y, 1 - positive)])
+
+
+def isqrt_relation(r: Relation, attributes: Attributes) -> None:
+    out, header, y, x = r.header.shape, r.headers[0], r.result(), r.operand(0, attributes["x"])
+    if r.header.hi == 0:
+        r.zero("the only result", out, y)
+        return
+    natural = is_nonnegative(r, "argument is natural", out, x, (header.lo, header.hi))
+
+    def remainder(evaluate: Evaluate) -> Any:
+        import numpy as np
+
+        root = evaluate(y, r.loops(out))
+        return np.maximum(evaluate(x, r.loops(out)), 0) - root * root
+
+    top = r.nonnegative("range of the result", out, y, r.header.hi, 0, exact=True)
+    rest, highest = r.natural("remainder", out, 2 * r.header.hi, remainder)
+    r.no_wrap(header.bound + top * top + highest)
+    r.zero("square", out, -1 * rest, [Product(1, natural, x), Product(-1, y, y)])
+    r.nonnegative("remainder is below the next square", out, 2 * y - rest, 2 * r.header.hi, 2 * top + highest)
+
+
+DIVIDE = Primitive(30, "divide", (2, 2), DIVIDE_FIELDS, divide_shape, divide_exact, divide_relation)
+ISQRT = Primitive(31, "isqrt", (1, 1), ISQRT_FIELDS, isqrt_shape, isqrt_exact, isqrt_relation)

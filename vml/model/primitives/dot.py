@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from vml.model.codec import Attributes
 from vml.model.primitives.base import Primitive, check_operands
+from vml.model.relation import Product, Relation
 from vml.model.tensor import ACCUMULATOR_LIMIT, Header, Operand, header_for, offsets
 
 FIELDS = (("contract", "dims"), ("a", "view"), ("b", "view"), ("bias", "view"))
@@ -96,4 +97,15 @@ def exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], 
     return sums
 
 
-DOT = Primitive(16, "dot", (2, 3), FIELDS, shape, exact)
+# RELATION: y - bias - sum_k a b = 0. Modulo p one y solves it, and the static bound keeps the sum below p / 2.
+
+
+def relation(r: Relation, attributes: Attributes) -> None:
+    rest = r.result()
+    if len(r.headers) == 3:
+        rest = rest - r.operand(2, attributes["bias"])
+    terms = Product(-1, r.operand(0, attributes["a"]), r.operand(1, attributes["b"]))
+    r.zero("sum of products", r.header.shape, rest, [terms], attributes["contract"])
+
+
+DOT = Primitive(16, "dot", (2, 3), FIELDS, shape, exact, relation)

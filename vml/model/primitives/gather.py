@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from vml.model.codec import Attributes, Part, Run
 from vml.model.primitives.base import Primitive, check_operands
-from vml.model.tensor import MAX_STRIDE, Header, Operand, header_for, offsets
+from vml.model.primitives.shared import clamp
+from vml.model.relation import ONE, Evaluate, Relation, Step
+from vml.model.tensor import MAX_STRIDE, Header, Operand, header_for, offsets, row_major
 
 FIELDS = (("axis", "u8"), ("fill", "i64"), ("parts", "parts"))
 TAKE_FIELDS = (("x", "view"), ("index", "view"), ("size", "u64"), ("stride", "i64"))
@@ -117,5 +120,54 @@ def take_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[in
     return [x[i + stride * max(0, min(top, index[j]))] for i, j in places]
 
 
-GATHER = Primitive(21, "gather", (1, 255), FIELDS, shape, exact)
-TAKE = Primitive(22, "take", (2, 2), TAKE_FIELDS, take_shape, take_exact)
+# RELATION
+#
+# gather: for each part y = x[f(i)], which reads 0 where an axis is fill, + fill * (1 - product of the axes' masks).
+# take: c = clamp(index, 0, size - 1), and (address of row c, y) is a row of the table of x's storage.
+
+
+def _steps(part: Part) -> tuple[int, tuple[Step, ...]]:
+    """A part's position maps, a stride where an axis is one run, and the offset that goes with them."""
+    offset, steps = part.offset, list[Step]()
+    for runs in part.maps:
+        if len(runs) == 1 and runs[0].start >= 0:
+            offset += runs[0].start
+            steps.append(runs[0].step)
+        else:
+            steps.append(tuple(axis_offsets(runs)))
+    return offset, tuple(steps)
+
+
+def relation(r: Relation, attributes: Attributes) -> None:
+    out, axis, fill = r.header.shape, attributes["axis"], attributes["fill"]
+    strides, start = row_major(out), 0
+    for index, part in enumerate(attributes["parts"]):
+        offset, steps = _steps(part)
+        rest = r.result_part(start * strides[axis] if out else 0, strides) - r.mapped(index, offset, steps)
+        masks = [tuple(int(s >= 0) for s in step) if isinstance(step, tuple) else None for step in steps]
+        if fill and any(mask and 0 in mask for mask in masks):
+            masks = [mask if mask and 0 in mask else None for mask in masks]
+            rest = rest - fill + r.public(masks) * fill
+        r.zero(f"part {index}", part_shape(out, axis, part), rest)
+        start += part.length
+
+
+def take_relation(r: Relation, attributes: Attributes) -> None:
+    out, index, top = r.header.shape, r.operand(1, attributes["index"]), attributes["size"] - 1
+    ends = (r.headers[1].lo, r.headers[1].hi)
+    first, last = (max(0, min(top, end)) for end in ends)
+    row = index
+    if first == last:
+        row = ONE * first
+    elif ends != (first, last):
+
+        def unclamped(evaluate: Evaluate) -> Any:
+            return evaluate(index, r.loops(out))
+
+        row, _, _ = clamp(r, out, (0, top), ends, 1, unclamped, lambda excess: index - excess)
+    address = r.address(0, attributes["x"]) + row * attributes["stride"]
+    r.look_up("row of the tensor", out, r.value_table(0, 0), address, r.result())
+
+
+GATHER = Primitive(21, "gather", (1, 255), FIELDS, shape, exact, relation)
+TAKE = Primitive(22, "take", (2, 2), TAKE_FIELDS, take_shape, take_exact, take_relation)

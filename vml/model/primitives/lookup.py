@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vml.model.codec import Attributes
 from vml.model.primitives.base import Primitive, check_operands
+from vml.model.relation import Relation
 from vml.model.tensor import Header, Operand, header_for, offsets
 
 FIELDS = (("x", "view"), ("base", "i64"))
@@ -33,4 +34,12 @@ def exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], 
     return [table[x[i] - attributes["base"]] for i in offsets(attributes["x"], out.shape)]
 
 
-LOOKUP = Primitive(18, "lookup", (2, 2), FIELDS, shape, exact)
+# RELATION: (x, y) is a row of the table. Its keys base, base + 1, ... are distinct, so one y is possible for each x.
+
+
+def relation(r: Relation, attributes: Attributes) -> None:
+    table = r.value_table(1, attributes["base"])
+    r.look_up("row of the table", r.header.shape, table, r.operand(0, attributes["x"]), r.result())
+
+
+LOOKUP = Primitive(18, "lookup", (2, 2), FIELDS, shape, exact, relation)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from vml.model.codec import Attributes
+from vml.model.codec import Attributes, View
 from vml.model.primitives.base import Exact, Primitive, check_operands
-from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets
+from vml.model.relation import ONE, Evaluate, Product, Relation
+from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets, row_major
 
 FIELDS = (("reduced", "dims"), ("x", "view"))
 
@@ -47,5 +49,38 @@ def _reducer(fold: Callable[[Sequence[int]], int]) -> Exact:
     return exact
 
 
-REDUCE_SUM = Primitive(23, "reduce_sum", (1, 1), FIELDS, sum_shape, _reducer(sum))
-REDUCE_MAX = Primitive(24, "reduce_max", (1, 1), FIELDS, max_shape, _reducer(max))
+# RELATION
+#
+# reduce_sum: y = sum_k x_k, one solution modulo p.
+# reduce_max: y - x_k >= 0 for all k, and numbers s_k with sum 1 such that s_k (y - x_k) = 0. Some s_k is not 0, so y
+# is one of the x_k; no x_k lies above it. So y is unique and all differences stay within the range of x. The s_k are
+# free where several x_k are largest.
+
+
+def sum_relation(r: Relation, attributes: Attributes) -> None:
+    terms = Product(-1, r.operand(0, attributes["x"]), ONE)
+    r.zero("sum", r.header.shape, r.result(), [terms], attributes["reduced"])
+
+
+def max_relation(r: Relation, attributes: Attributes) -> None:
+    out, reduced = r.header.shape, attributes["reduced"]
+    loops, x = (*out, *reduced), r.operand(0, attributes["x"])
+    difference = r.result(View(0, (*row_major(out), *[0] * len(reduced)))) - x
+    spread = r.headers[0].hi - r.headers[0].lo
+
+    def largest(evaluate: Evaluate) -> Any:
+        import numpy as np
+
+        rows = evaluate(x, r.loops(loops)).reshape(-1, math.prod(reduced))
+        chosen = np.zeros(rows.shape, dtype=np.int64)
+        np.put_along_axis(chosen, rows.argmax(axis=1)[:, None], 1, axis=1)
+        return chosen.reshape(r.loops(loops))
+
+    chosen = r.read(r.witness("which is largest", loops, largest), len(loops))
+    r.zero("one is chosen", out, -1 * ONE, [Product(1, chosen, ONE)], reduced)
+    r.zero("the result is the chosen one", loops, 0, [Product(1, chosen, difference)])
+    r.nonnegative("none is larger", loops, difference, spread, spread)
+
+
+REDUCE_SUM = Primitive(23, "reduce_sum", (1, 1), FIELDS, sum_shape, _reducer(sum), sum_relation)
+REDUCE_MAX = Primitive(24, "reduce_max", (1, 1), FIELDS, max_shape, _reducer(max), max_relation)

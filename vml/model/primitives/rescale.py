@@ -7,9 +7,12 @@ scale is *defined* as the input's times m / 2^s, so m loses nothing. lo = 0 is a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from vml.model.codec import Attributes
 from vml.model.primitives.base import Primitive, check_operands
+from vml.model.primitives.shared import clamp
+from vml.model.relation import Evaluate, Product, Relation
 from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets
 
 FIELDS = (
@@ -68,4 +71,29 @@ def exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[int]], 
     return [apply(inputs[0][i], inputs[1][c], shift, lo, hi) for i, c in zip(places, channels, strict=True)]
 
 
-RESCALE = Primitive(17, "rescale", (1, 2), FIELDS, shape, exact)
+# RELATION: x m + 2^(s-1) = 2^s q + remainder, 0 <= remainder < 2^s, and y = clamp(q, lo, hi) as `clamp` says it.
+# |x| m + 2^(s-1) < 2^62, and `clamp` bounds 2^s q, so this holds over the integers: q is the shifted number.
+
+
+def relation(r: Relation, attributes: Attributes) -> None:
+    out, shift, limits = r.header.shape, attributes["shift"], (attributes["lo"], attributes["hi"])
+    if r.header.lo == r.header.hi:
+        r.zero("the only result", out, r.result() - r.header.lo)
+        return
+    x, half, m = r.operand(0, attributes["x"]), 1 << (shift - 1), attributes["multiplier"]
+    channels = r.operand(1, attributes["multipliers"]) if len(r.headers) == 2 else None
+    factors = (m, m) if channels is None else (r.headers[1].lo, r.headers[1].hi)
+    ends = [(v * f + half) >> shift for v in (r.headers[0].lo, r.headers[0].hi) for f in factors]
+
+    def unclamped(evaluate: Evaluate) -> Any:
+        factor = m if channels is None else evaluate(channels, r.loops(out))
+        return (evaluate(x, r.loops(out)) * factor + half) >> shift
+
+    q = (min(ends), max(ends))
+    y, excess, magnitude = clamp(r, out, limits, q, 1 << shift, unclamped, lambda _: r.result())
+    products = [] if channels is None else [Product(1, x, channels)]
+    rest = half + x * m - (y + excess) * (1 << shift)  # m = 0 where there are channels
+    r.nonnegative("remainder", out, rest, (1 << shift) - 1, magnitude, products)
+
+
+RESCALE = Primitive(17, "rescale", (1, 2), FIELDS, shape, exact, relation)
