@@ -7,8 +7,10 @@ a network answers means nothing; what it costs to prove depends on its shape onl
 * ``resnet8``, ``mobilenet025``: the reference models of MLPerf Tiny (image classification, visual wake words), with
   their layers, strides and paddings, up to the softmax. Source: Banbury et al., "MLPerf Tiny Benchmark" (2021), and
   its repository's v0.5 training scripts; He et al. (2016); Howard et al. (2017).
-* ``mlp(n)``: three square dense layers and a head of ten, with Relu, of about n weights; ``dense4m`` is ``mlp(4e6)``,
-  the size that published comparisons of provers use.
+* ``dense4m``: four dense layers of a thousand and a head of ten, with Relu: 4 million weights, a size that published
+  comparisons of provers use.
+* ``mlp_N``: three square dense layers and a head of ten, with Relu, of about N weights. Their widths (56, 180, 575 and
+  1,824) follow from N alone, and no two lie alike between powers of two.
 * ``lenet5``: the shipped, trained model in ``circuits/``.
 """
 
@@ -183,15 +185,19 @@ def mobilenet025(seed: int = 0) -> Network:
     return net.finish(net.softmax(net.dense(net.pooled(x), 2)), rows[ROWS:])
 
 
-def mlp(weights: int, name: str = "", seed: int = 0) -> Network:
-    """Three square dense layers and a head of ten, Relu between them, of about ``weights`` weights."""
-    width = round((math.sqrt(13 * 13 + 12 * weights) - 13) / 6)
+def dense(name: str, layers: int, width: int, seed: int = 0) -> Network:
+    """Square dense layers and a head of ten, Relu between them."""
     rows = np.random.default_rng(seed).random((ROWS + 1, width), dtype=np.float32)
-    net = _Sketch(name or f"mlp_{weights}", rows[:ROWS], seed)
+    net = _Sketch(name, rows[:ROWS], seed)
     x = "input"
-    for _ in range(3):
+    for _ in range(layers):
         x = net.relu(net.dense(x, width))
     return net.finish(net.dense(x, 10), rows[ROWS:])
+
+
+def mlp(weights: int, seed: int = 0) -> Network:
+    """Three square layers and a head, of about ``weights`` weights."""
+    return dense(f"mlp_{weights}", 3, round((math.sqrt(13 * 13 + 12 * weights) - 13) / 6), seed)
 
 
 def lenet5() -> Network:
@@ -210,6 +216,6 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "lenet5": lenet5,
     "resnet8": resnet8,
     "mobilenet025": mobilenet025,
-    "dense4m": lambda: mlp(4_000_000, "dense4m"),
+    "dense4m": lambda: dense("dense4m", 4, 1000),
     **{f"mlp_{weights}": (lambda weights=weights: mlp(weights)) for weights in GROWTH},  # type: ignore[misc]
 }
