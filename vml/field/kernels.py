@@ -33,7 +33,7 @@ _U0, _U1, _U2, _U3, _U32 = (np.uint64(n) for n in (0, 1, 2, 3, 32))
 _S0, _S1 = np.int64(0), np.int64(1)  # for indices and int64 values
 _PAIR = np.int64(2)
 _WIDE = np.int64(16)
-_BLOCK = 512  # elements: blocks of two operands and a result stay in the first cache
+_BLOCK = np.int64(512)  # elements: blocks of two operands and a result stay in the first cache
 
 
 @njit(inline="always")

@@ -25,6 +25,7 @@ Words = npt.NDArray[np.uint64]
 
 LIMBS = 8
 BLOCK = 512
+_BLOCK = np.int64(BLOCK)
 _MASK = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 _ONE = np.uint64(1)
@@ -125,7 +126,7 @@ def _block(digits: npt.NDArray[np.uint8], table: Words, x: Words, y: Words) -> N
         prefix[0] = _MONTGOMERY_ONE
         for i in range(n):
             d = digits[i, j]
-            if d != 0 and started[i]:
+            if d != _ZERO and started[i]:
                 _sub(table[j, d, 0], x[i], delta[i])
                 _mul(prefix[i], delta[i], prefix[i + 1])
             else:
@@ -133,7 +134,7 @@ def _block(digits: npt.NDArray[np.uint8], table: Words, x: Words, y: Words) -> N
         _inverse(prefix[n], inverse)
         for i in range(n - 1, -1, -1):
             d = digits[i, j]
-            if d == 0:
+            if d == _ZERO:
                 continue
             if not started[i]:
                 x[i] = table[j, d, 0]
@@ -166,9 +167,9 @@ def multiples(digits: npt.NDArray[np.uint8], table: Words) -> Words:
     """
     n = digits.shape[0]
     out = np.zeros((n, 2, LIMBS), np.uint64)
-    blocks = (n + BLOCK - 1) // BLOCK
+    blocks = -(-n // _BLOCK)
     for block in prange(blocks):
-        start = block * BLOCK
-        stop = min(start + BLOCK, n)
+        start = block * _BLOCK
+        stop = min(start + _BLOCK, n)
         _block(digits[start:stop], table, out[start:stop, 0], out[start:stop, 1])
     return out
