@@ -27,7 +27,7 @@ def build_columns(system: System, node_values: Sequence[Array]) -> list[Array]:
         ProvingError: a lookup has a key that its table does not have (a defect: static ranges exclude it).
         ValueError: a node's array has another shape.
     """
-    columns = [np.ascontiguousarray(values, dtype=np.int64) for values in node_values]
+    columns = [np.asarray(values, dtype=np.int64, order="C") for values in node_values]
     for column, values in zip(system.columns, columns, strict=False):
         if values.shape != column.shape:
             raise ValueError(f"values of {column.name!r} have shape {values.shape}, not {column.shape}")
@@ -43,7 +43,7 @@ def build_columns(system: System, node_values: Sequence[Array]) -> list[Array]:
         if column.compute is not latest[0]:
             latest = (column.compute, np.asarray(column.compute(evaluator), dtype=np.int64))
         values = latest[1] if column.limb is None else latest[1] >> (LIMB_BITS * column.limb) & (LIMB - 1)
-        columns.append(np.ascontiguousarray(np.broadcast_to(values, column.shape)))
+        columns.append(np.array(np.broadcast_to(values, column.shape), order="C"))
     for lookup in system.lookups:
         table = system.tables[lookup.table]
         columns[table.multiplicity] += _counts(lookup, table, columns)

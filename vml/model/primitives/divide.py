@@ -13,7 +13,7 @@ from typing import Any
 from vml.model.codec import Attributes
 from vml.model.primitives.base import Primitive, check_operands
 from vml.model.primitives.shared import is_nonnegative
-from vml.model.relation import MODULUS, Evaluate, Product, Relation, largest
+from vml.model.relation import MODULUS, ONE, Evaluate, Expression, Product, Relation, largest
 from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets
 
 DIVIDE_FIELDS = (("a", "view"), ("b", "view"))
@@ -68,7 +68,9 @@ def isqrt_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[i
 # RELATION
 #
 # divide: p = [b > 0] and p (2a + b) = 2 b y + r, 0 <= r, r <= p (2b - 1), y (1 - p) = 0. With p = 1 that is division
-# with remainder, one y; with p = 0, y = 0. y is bounded so that 2 b y does not wrap (for b <= 0, y = 0).
+# with remainder, one y; with p = 0, y = 0. y is bounded so that 2 b y does not wrap; where it still might,
+# y = 2^w y_high + y_low and c = b y_high is a number of its own, bounded like 2a + b: 2 b y = 2^(w+1) c + 2 b y_low.
+# (For b <= 0, y = 0, so y_high, y_low and c are 0.)
 # isqrt: n = [x >= 0] and n x = y^2 + r, 0 <= r <= 2 y. So y^2 <= n x < (y + 1)^2, and y >= 0 is bounded below 2^31.
 
 
@@ -86,25 +88,59 @@ def divide_relation(r: Relation, attributes: Attributes) -> None:
         divisor = evaluate(b, r.loops(out))
         return np.where(divisor > 0, (2 * evaluate(a, r.loops(out)) + divisor) % (2 * np.maximum(divisor, 1)), 0)
 
-    numerator, span = 2 * a_header.bound + b_header.bound, r.header.hi - r.header.lo
-
-    def magnitude(exact: bool) -> int:
-        size = max(abs(r.header.lo), abs(r.header.lo + largest(span, exact)))
-        return numerator + 2 * b_header.hi * size + largest(2 * b_header.hi - 1, exact)
-
-    exact = magnitude(False) >= MODULUS
-    r.no_wrap(magnitude(exact))
-    r.nonnegative("range of the result", out, y - r.header.lo, span, 0, exact=exact)
-    rest, top = r.natural("remainder", out, 2 * b_header.hi - 1, remainder, exact)
-    below, room = 2 * b_header.hi - 1, top + 2 * b_header.hi
+    below = 2 * b_header.hi - 1
+    whole, product, exact = _twice(r, b, y, 2 * a_header.bound + b_header.bound)
+    rest, top = r.natural("remainder", out, below, remainder, exact)
     if b_header.lo >= 1:
-        r.zero("division", out, 2 * a + b - rest, [Product(-2, b, y)])
-        r.nonnegative("remainder is below the divisor", out, 2 * b - 1 - rest, below, room)
+        r.zero("division", out, 2 * a + b - rest - whole, [product])
+        r.nonnegative("remainder is below the divisor", out, 2 * b - 1 - rest, below, top + below)
         return
-    r.zero("division", out, -1 * rest, [Product(1, positive, 2 * a + b), Product(-2, b, y)])
+    r.zero("division", out, -1 * (rest + whole), [Product(1, positive, 2 * a + b), product])
     limit = [Product(1, positive, 2 * b - 1)]
-    r.nonnegative("remainder is below the divisor", out, -1 * rest, below, room, limit)
+    r.nonnegative("remainder is below the divisor", out, -1 * rest, below, top + below, limit)
     r.zero("without a divisor the result is 0", out, 0, [Product(1, y, 1 - positive)])
+
+
+def _twice(r: Relation, b: Expression, y: Expression, numerator: int) -> tuple[Expression, Product, bool]:
+    """2 b y as a number and the negative of a product; and whether the remainder needs exact limbs.
+
+    Args:
+        numerator: bound on |2a + b|.
+    """
+    out, (lo, hi), divisor = r.header.shape, (r.header.lo, r.header.hi), r.headers[1].hi
+
+    def plain(exact: bool) -> int:
+        reach = max(abs(lo), abs(lo + largest(hi - lo, exact)))
+        return numerator + 2 * divisor * reach + largest(2 * divisor - 1, exact)
+
+    for exact in (False, True):
+        if plain(exact) < MODULUS:
+            r.nonnegative("range of the result", out, y - lo, hi - lo, 0, exact=exact)
+            return ONE * 0, Product(-2, b, y), exact
+
+    def split(width: int, exact: bool) -> tuple[int, int]:
+        """Bound on |c| for honest provers, and on the numbers of the equations."""
+        honest = (numerator + 2 * divisor + (2 * divisor << width) >> (width + 1)) + 1
+        reach = max(honest, largest(2 * honest, exact) - honest)
+        high = max(abs(lo >> width), abs((lo >> width) + largest((hi >> width) - (lo >> width), exact)))
+        division = numerator + (reach << (width + 1)) + (2 * divisor << width) + largest(2 * divisor - 1, exact)
+        return honest, max(division, divisor * high + reach, (high + 1) << width)
+
+    ways = [(width, exact) for exact in (False, True) for width in (16, 32, 48)]
+    width, exact = next((way for way in ways if split(*way)[1] < MODULUS), (32, True))
+    honest, magnitude = split(width, exact)
+    r.no_wrap(magnitude)
+    first = lo >> width
+    rise = r.natural("high part", out, (hi >> width) - first, lambda e: (e(y, r.loops(out)) >> width) - first, exact)
+    high = rise[0] + first
+    r.nonnegative("low part", out, y - high * (1 << width), (1 << width) - 1, 0)
+
+    def multiple(evaluate: Evaluate) -> Any:
+        return evaluate(b, r.loops(out)) * evaluate(high, r.loops(out)) + honest
+
+    c = r.natural("divisor times high part", out, 2 * honest, multiple, exact)[0] - honest
+    r.zero("divisor times high part", out, c, [Product(-1, b, high)])
+    return c * (2 << width), Product(-2, b, y - high * (1 << width)), exact
 
 
 def isqrt_relation(r: Relation, attributes: Attributes) -> None:
