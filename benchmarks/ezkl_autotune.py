@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import publish
-from vml.backends.ezkl import cache, calibration, srs
+from vml import cache
+from vml.backends.ezkl import calibration, srs
 from vml.backends.ezkl.circuit import RunArgs
 from vml.backends.ezkl.process import Engine
 from vml.backends.ezkl.tuner import Tuned, Tuner

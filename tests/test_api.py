@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vml import api, backends
-from vml.backends.types import ClaimExpectation, Environment, VerifiedClaim
+from vml.backends.types import PINNED_KEYS, Capabilities, ClaimExpectation, Environment, Keys, VerifiedClaim
 from vml.claim import ZERO_CONTEXT, Claim, Context
 from vml.errors import ClaimMismatch, MalformedProof, PolicyRejected, ProofRejected
+from vml.keccak import keccak256
 from vml.policy import Policy
 from vml.proof import Proof
 
-MODEL, OTHER, USE = b"\x01" * 32, b"\x02" * 32, b"\x03" * 32
+MODEL, OTHER, USE, KEY = b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, b"\x06" * 32
 CLAIM = Claim(MODEL, b"\x04" * 32, b"\x05" * 32, ZERO_CONTEXT)
 PROOF = Proof("lax/1", (CLAIM,), {}, b"")
 
@@ -27,6 +29,10 @@ class LaxBackend:
     verdict: VerifiedClaim
     asked: list[tuple[Proof, ClaimExpectation, Policy, Environment]] = field(default_factory=list)
     error: Exception | None = None
+    pinned_key: bool = False
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities("cryptographic", "lax/1", (), pinned_key=self.pinned_key)
 
     def verify(
         self, proof: Proof, expected: ClaimExpectation, policy: Policy, environment: Environment
@@ -41,7 +47,8 @@ class LaxBackend:
 def lax(monkeypatch: pytest.MonkeyPatch) -> LaxBackend:
     backend = LaxBackend(VerifiedClaim((CLAIM,), "lax", "lax/1", "cryptographic", "lax/1", 128))
     monkeypatch.setitem(backends.BACKENDS, "lax", "nowhere:Lax")
-    monkeypatch.setattr("vml.api.verifying.get_backend", {"lax": backend}.__getitem__)
+    for module in ("verifying", "pins"):
+        monkeypatch.setattr(f"vml.api.{module}.get_backend", {"lax": backend}.__getitem__)
     return backend
 
 
@@ -126,6 +133,55 @@ def test_step_4_another_context(lax: LaxBackend) -> None:
     lax.verdict = replace(lax.verdict, claims=claims)
     with pytest.raises(ClaimMismatch, match="context"):
         api.verify(replace(PROOF, claims=claims), model=MODEL)
+
+
+def test_step_4_another_key(lax: LaxBackend) -> None:
+    for digest in (None, OTHER):
+        lax.verdict = replace(lax.verdict, vk_digest=digest)
+        with pytest.raises(ProofRejected, match="verifying key"):
+            api.verify(PROOF, model=MODEL, key=KEY)
+    lax.verdict = replace(lax.verdict, vk_digest=KEY)
+    api.verify(PROOF, model=MODEL, key=KEY)
+    assert lax.asked[-1][3].pins == {PINNED_KEYS: frozenset({KEY})}
+
+
+def test_a_key_from_the_verifiers_side(lax: LaxBackend, tmp_path: Path) -> None:
+    lax.pinned_key, lax.verdict = True, replace(lax.verdict, vk_digest=keccak256(b"key"))
+    api.save_verifying_key(Keys("lax", "lax/1", MODEL, b"key"), tmp_path / "key")
+    digest = keccak256(b"key")
+    for key in (digest, "0x" + digest.hex(), frozenset({digest, OTHER}), tmp_path / "key", str(tmp_path / "key")):
+        assert api.verify(PROOF, model=MODEL, key=key) == lax.verdict
+    for named in (
+        Policy(verifying_keys=frozenset({digest})),
+        Policy(any_of=(Policy(verifying_keys=frozenset({digest})),)),
+    ):
+        assert api.verify(PROOF, model="0x" + MODEL.hex(), policy=named) == lax.verdict
+        assert lax.asked[-1][3].pins == {PINNED_KEYS: frozenset({digest})}
+    with pytest.raises(ProofRejected, match="verifying key"):
+        api.verify(PROOF, model=MODEL, policy=Policy(verifying_keys=frozenset({OTHER})))
+    # What the verifier names goes before what its policy names, and must meet the policy, too.
+    with pytest.raises(PolicyRejected, match="verifying_keys"):
+        api.verify(PROOF, model=MODEL, key=digest, policy=Policy(verifying_keys=frozenset({OTHER})))
+
+
+def test_without_a_key_an_identity_is_not_enough(lax: LaxBackend) -> None:
+    lax.pinned_key, lax.verdict = True, replace(lax.verdict, vk_digest=KEY)
+    for model in (MODEL, "0x" + MODEL.hex(), frozenset({MODEL})):
+        with pytest.raises(ValueError, match="--key"):
+            api.verify(PROOF, model=model)
+    assert not lax.asked
+
+
+def test_a_key_that_is_none(lax: LaxBackend, tmp_path: Path) -> None:
+    api.save_verifying_key(Keys("lax", "lax/2", MODEL, b"key"), tmp_path / "key")
+    for key in (b"short", "0x12", tmp_path / "key", frozenset({b"short"})):
+        with pytest.raises(ValueError, match=r"key|hex digits"):
+            api.verify(PROOF, model=MODEL, key=key)
+    with pytest.raises(TypeError):
+        api.verify(PROOF, model=MODEL, key=5)  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError):
+        api.verify(PROOF, model=MODEL, key=tmp_path / "none")
+    assert not lax.asked
 
 
 def test_step_5_the_policy(lax: LaxBackend) -> None:

@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 # The longest matching name counts.
 TIERS = (
     ("vml.errors", "vml.threads"),
-    ("vml.keccak", "vml.canonical", "vml.files", "vml.arrays"),
+    ("vml.keccak", "vml.canonical", "vml.files", "vml.cache", "vml.arrays"),
     ("vml.claim", "vml.merkle", "vml.kernels_keccak", "vml.field", "vml.transcript"),
-    ("vml.proof", "vml.backends.types", "vml.model.codec", "vml.model.tensor"),
+    ("vml.proof", "vml.identities", "vml.backends.types", "vml.model.codec", "vml.model.tensor"),
     ("vml.model.relation",),
     ("vml.model.tables",),
     ("vml.model.primitives",),

@@ -262,6 +262,12 @@ class Policy(BaseModel):
         return frozenset(self.setups or ()).union(*(child.vouched_setups for child in children))
 
     @property
+    def vouched_keys(self) -> frozenset[bytes]:
+        """Every verifying key this policy names, also in the policies inside."""
+        children = (*(self.all_of or ()), *(self.any_of or ()))
+        return frozenset(self.verifying_keys or ()).union(*(child.vouched_keys for child in children))
+
+    @property
     def is_empty(self) -> bool:
         """Whether the policy requires nothing; such a policy refuses."""
         return not self.requirements() and self.all_of is None and self.any_of is None

@@ -10,6 +10,7 @@ from vml.api.cache import CacheEntry, cache_entries, cache_folder, clear_cache
 from vml.api.identity import accepted_models, recorded_identities
 from vml.api.keys import key_record, read_key, read_opening, save_opening, save_verifying_key
 from vml.api.models import ModelLike, compile, load_model
+from vml.api.pins import accepted_keys
 from vml.api.planning import Choice, Option, choose_backend, plan
 from vml.api.proving import prove, setup, with_context_preimage
 from vml.api.verifying import verify
@@ -19,6 +20,7 @@ __all__ = [
     "Choice",
     "ModelLike",
     "Option",
+    "accepted_keys",
     "accepted_models",
     "cache_entries",
     "cache_folder",

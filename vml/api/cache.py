@@ -35,7 +35,7 @@ def cache_folder() -> Path:
     Raises:
         BackendUnavailable: neither is known, because platformdirs is not installed.
     """
-    from vml.backends.ezkl import cache
+    from vml import cache
 
     return cache.folder()
 

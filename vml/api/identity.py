@@ -6,17 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vml import canonical, files
 from vml.api.models import ModelLike
 from vml.backends import backend_of_scheme, get_backend
 from vml.backends.types import Progress, SetupOptions
 from vml.claim import parse_bytes32
+from vml.identities import read_identities
 
 if TYPE_CHECKING:
     from vml.proof import Proof
-
-IDENTITIES = "identities.json"
-MAX_IDENTITIES_BYTES = 1 << 20
 
 
 def accepted_models(
@@ -62,7 +59,7 @@ def accepted_models(
     accepted = frozenset({model.commitment})
     if model.folder is not None:
         return accepted | recorded_identities(model.folder)
-    if proof is None or all(claim.model in accepted for claim in proof.claims):
+    if proof is None or all(claim.model in accepted for claim in proof.claims) or _is_exact(proof):
         return accepted
     return accepted | {_identity(model.source, proof, progress)}
 
@@ -74,26 +71,26 @@ def recorded_identities(folder: str | os.PathLike[str]) -> frozenset[bytes]:
         ValueError: the record is damaged, or is a link.
         OSError: the folder cannot be read.
     """
-    try:
-        data = files.read_inside(folder, IDENTITIES, max_bytes=MAX_IDENTITIES_BYTES)
-    except FileNotFoundError:
-        return frozenset()
-    entries = canonical.decode(data, max_bytes=MAX_IDENTITIES_BYTES)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(f"{IDENTITIES} in {os.fspath(folder)} is damaged")
-    try:
-        return frozenset(parse_bytes32(entry.get("model")) for entry in entries)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{IDENTITIES} in {os.fspath(folder)} is damaged: {error}") from error
+    return frozenset(entry.model for entry in read_identities(folder))
 
 
 def _identity_of_file(path: Path, proof: Proof | None, progress: Progress | None) -> bytes:
     """The identity that a proof must claim to be about an .onnx file."""
     if proof is None:
         raise ValueError(f"{path}: the identity of an .onnx file depends on the proof; use a compiled folder")
+    if _is_exact(proof):
+        raise ValueError(
+            f"{path}: a {proof.backend} proof is about the exact integer model, which follows from the file and its "
+            "calibration; give the compiled folder (vml compile, or from whoever compiled it) or its 0x commitment"
+        )
     from vml.model.importer import import_model
 
     return _identity(import_model(path).proto.SerializeToString(deterministic=True), proof, progress)
+
+
+def _is_exact(proof: Proof) -> bool:
+    """Whether the proof's model is the commitment of a compiled model, which no .onnx file gives by itself."""
+    return get_backend(backend_of_scheme(proof.scheme)).capabilities().exact
 
 
 def _identity(source: bytes, proof: Proof, progress: Progress | None) -> bytes:

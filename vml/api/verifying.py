@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vml.api.identity import accepted_models
 from vml.api.models import ModelLike
+from vml.api.pins import accepted_keys
 from vml.backends import backend_of_scheme, get_backend
-from vml.backends.types import ClaimExpectation, Environment, VerifiedClaim
+from vml.backends.types import PINNED_KEYS, ClaimExpectation, Environment, VerifiedClaim
 from vml.claim import ZERO_CONTEXT
-from vml.errors import ClaimMismatch
+from vml.errors import ClaimMismatch, ProofRejected
 
 if TYPE_CHECKING:
     from vml.policy import Policy
@@ -26,6 +29,7 @@ def verify(
     input: Mapping[str, Any] | None = None,
     output: Mapping[str, Any] | None = None,
     salt: bytes | None = None,
+    key: str | os.PathLike[str] | bytes | frozenset[bytes] | None = None,
     environment: Environment | None = None,
 ) -> VerifiedClaim:
     """Verify a proof, or raise; it never returns a verdict that was not earned.
@@ -39,6 +43,9 @@ def verify(
         input: arrays by name the proof must be about; None accepts any input.
         output: likewise.
         salt: 32 bytes that open a hidden input, needed with `input` where the input is private.
+        key: the verifying key it must be checked with: its digest ("0x…", 32 bytes, or several accepted ones) or a
+            folder that ``vml setup -o`` wrote. None takes what the policy, the compiled folder or its weights say,
+            where the backend asks for that.
         environment: clock, chain, limits.
 
     Returns:
@@ -71,7 +78,11 @@ def verify(
         public_output=output,
         salt=salt,
     )
-    verdict = backend.verify(decoded, expected, policy, environment or Environment())
+    environment = environment or Environment()
+    keys = accepted_keys(model, decoded, key=key, policy=policy)
+    if keys is not None:
+        environment = replace(environment, pins={**environment.pins, PINNED_KEYS: keys})
+    verdict = backend.verify(decoded, expected, policy, environment)
 
     # step 4: the verdict is about the claims that were asked for; a backend that forgets to look cannot hide it
     if verdict.claims != decoded.claims:
@@ -81,6 +92,9 @@ def verify(
             raise ClaimMismatch("model", "an accepted identity", "0x" + claim.model.hex())
         if claim.context != expected.context:
             raise ClaimMismatch("context", "0x" + expected.context.hex(), "0x" + claim.context.hex())
+    if keys is not None and verdict.vk_digest not in keys:
+        got = "none" if verdict.vk_digest is None else "0x" + verdict.vk_digest.hex()
+        raise ProofRejected("the verifying key", "one that this verifier pinned", got)
 
     # step 5: the policy accepts it
     policy.check(verdict)

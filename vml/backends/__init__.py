@@ -66,6 +66,12 @@ class Backend(Protocol):
     def recompute(self, source: bytes, proof: Proof, options: SetupOptions) -> bytes:
         """The model identity that `proof` must claim if it is about this ONNX file; trusts nothing in the proof."""
 
+    def recompute_key(self, model: Model, options: SetupOptions) -> bytes:
+        """The 32-byte digest of a compiled model's verifying key, made again from its weights and nothing else.
+
+        Asked only of a backend whose `capabilities().pinned_key` is true; others raise ``ValueError``.
+        """
+
     def prove(
         self,
         keys: Keys,
@@ -85,6 +91,7 @@ class Backend(Protocol):
 
 BACKENDS: dict[str, str] = {
     "ezkl": "vml.backends.ezkl:EzklBackend",
+    "sumcheck": "vml.backends.sumcheck:SumcheckBackend",
 }
 """Backend name to ``module:attribute`` of a class that is built without arguments."""
 

@@ -16,6 +16,9 @@ ModelVisibility: TypeAlias = Literal["public", "private"]
 
 ZERO_32 = bytes(32)
 
+PINNED_KEYS = "verifying_keys"
+"""Name, in `Environment.pins`, of the digests of verifying keys that a verifier accepts."""
+
 Progress: TypeAlias = Callable[[str, float], None]
 """Called with a stage name and the fraction of it that is done, from 0.0 to 1.0."""
 
@@ -61,7 +64,19 @@ class Visibility:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can do at all, whatever the model."""
+    """What a backend can do at all, whatever the model.
+
+    Args:
+        assurance, semantics, trusts: what every verdict of it says at least.
+        inputs, models: how they can be shown or hidden.
+        needs_setup: keys rest on a structured reference string that somebody made.
+        on_chain: its proofs can be verified by a contract.
+        batch: one proof can be about several inputs.
+        exact: it proves the exact integer model, so the identity is that model's commitment. An .onnx file alone
+            has none: the integers follow from its calibration, too.
+        pinned_key: the identity does not bind the verifying key, so a verifier brings digests of its own
+            (`PINNED_KEYS`); a proof's word for it is worth nothing.
+    """
 
     assurance: Assurance
     semantics: str
@@ -71,6 +86,8 @@ class Capabilities:
     needs_setup: bool = False
     on_chain: bool = False
     batch: bool = False
+    exact: bool = False
+    pinned_key: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,10 +149,11 @@ class Keys:
         backend: name in the table of backends.
         scheme: scheme name that proofs made with these keys carry.
         model: 32-byte model identity that claims made with these keys carry.
-        verifying_key: what a verifier needs; its digest is inside ``model``.
+        verifying_key: what a verifier needs; its digest, keccak-256, is inside ``model`` or pinned by the verifier.
         directory: folder that holds the proving key; None where there is none.
         setup_id: 32-byte id of the set-up; None where there is none.
         unsafe_setup: the maker of the set-up could forge proofs.
+        compiled: the model itself, where proving needs it besides the directory.
     """
 
     backend: str
@@ -145,6 +163,7 @@ class Keys:
     directory: Path | None = None
     setup_id: bytes | None = None
     unsafe_setup: bool = False
+    compiled: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -156,7 +175,8 @@ class ClaimExpectation:
         input: 32-byte input commitment, or None where any input will do.
         output: 32-byte output commitment, or None where any output will do.
         context: 32 bytes; zero expects a proof that is replayable on purpose.
-        public_input: float arrays by input name; the backend recomputes the commitment under its semantics.
+        public_input: float arrays by input name; the backend recomputes the commitment under its semantics. Of a
+            batch of n claims the first axis counts n rows.
         public_output: float or integer arrays by output name, likewise.
         salt: 32 bytes that open a hidden input, needed with ``public_input`` when the input is private.
     """
@@ -187,7 +207,8 @@ class Environment:
         now: unix time in seconds; None where the backend needs no clock.
         rpc: URL of a chain node.
         model: the compiled model, where the verifier holds it.
-        pins: further material a backend trusts, by name (for example verifying keys from a registry).
+        pins: further material a backend trusts, by name: `PINNED_KEYS` is a frozenset of 32-byte digests of
+            the keys that this verifier accepts.
         time_limit_s: most seconds a verification may take.
         memory_limit_bytes: most memory a verification may take.
     """
@@ -212,6 +233,7 @@ class VerifiedClaim:
         semantics: name of the arithmetic the outputs follow.
         security_bits: conservative estimate.
         hidden: what the proof does not reveal, each with how it is hidden.
+        revealed: what whoever holds the proof learns or may learn, in plain words.
         trusted: what had to be trusted, in plain words.
         setup_id: 32-byte id of the set-up, or None.
         vk_digest: 32-byte digest of the verifying key, or None.
@@ -228,6 +250,7 @@ class VerifiedClaim:
     semantics: str
     security_bits: int
     hidden: tuple[str, ...] = ()
+    revealed: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
     setup_id: bytes | None = None
     vk_digest: bytes | None = None

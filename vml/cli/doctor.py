@@ -20,6 +20,7 @@ app = command_app()
 BASE = ("numpy", "pycryptodome", "pydantic", "pyyaml", "rfc8785", "rich", "typer")
 EXTRAS = {
     "compile": ("filelock", "numba", "onnx", "onnxruntime", "onnxslim", "platformdirs", "safetensors", "threadpoolctl"),
+    "sumcheck": ("numba",),
     "ezkl": ("ezkl", "psutil"),
     "torch": ("torch",),
     "chain": ("pyrevm", "eth-abi"),

@@ -78,8 +78,15 @@ def _key(path: Path) -> dict[str, Any]:
         **record,
         "public": ["verifying key"],
         "hidden": [],
-        "trusted": ["whoever made the set-up: it is a test one"] if record["unsafe_setup"] else ["the set-up"],
+        "trusted": [_made_by(record)],
     }
+
+
+def _made_by(record: dict[str, Any]) -> str:
+    """Whom a key rests on."""
+    if record["unsafe_setup"]:
+        return "whoever made the set-up: it is a test one"
+    return "the set-up" if record["setup_id"] else "nobody: the key follows from the weights (vml setup --check)"
 
 
 def _model(path: Path) -> dict[str, Any]:

@@ -124,7 +124,9 @@ def _rows(paths: list[Path], model: Model, batch: bool) -> list[dict[str, Any]]:
 def _show(console: Any, value: dict[str, Any], proof: Proof) -> None:
     headline(console, "proved", f"by {value['backend']} in {seconds(value['prove_s'])}: {value['why']}")
     rows = table("", "")
-    for claim in value["claims"]:
+    for number, claim in enumerate(value["claims"], 1):
+        if len(value["claims"]) > 1:
+            add(rows, "claim", f"{number} of {len(value['claims'])}")
         for name, text in claim.items():
             add(rows, name, text)
     add(rows, "proof", f"{value['proof']} ({size(value['bytes'])})")

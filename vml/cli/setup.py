@@ -74,7 +74,7 @@ def _show(console: Any, value: dict[str, Any]) -> None:
     add(rows, "model", value["model"])
     add(rows, "scheme", value["scheme"])
     add(rows, "key digest", value["vk_digest"])
-    add(rows, "set-up", f"{value['setup_id']}{' (unsafe)' if value['unsafe_setup'] else ''}")
+    add(rows, "set-up", f"{value['setup_id'] or 'none'}{' (unsafe)' if value['unsafe_setup'] else ''}")
     add(rows, "kept in", str(value["cached"]))
     if value["out"]:
         add(rows, "written to", value["out"])

@@ -36,7 +36,8 @@ def import_(
     debug: Debug = False,
 ) -> None:
     """Take a file in, after checking its digest and its points."""
-    from vml.backends.ezkl import cache, srs
+    from vml import cache
+    from vml.backends.ezkl import srs
 
     record = srs.import_file(path, sha256, cache.folder(), source)
     _tell(Output(as_json, quiet), record)
@@ -51,7 +52,8 @@ def fetch(
     debug: Debug = False,
 ) -> None:
     """Download a file and import it."""
-    from vml.backends.ezkl import cache, srs
+    from vml import cache
+    from vml.backends.ezkl import srs
 
     record = srs.fetch(url, sha256, cache.folder())
     _tell(Output(as_json, quiet), record)
@@ -60,7 +62,8 @@ def fetch(
 @app.command("list")
 def list_(as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """List what is here, test set-ups too."""
-    from vml.backends.ezkl import cache, srs
+    from vml import cache
+    from vml.backends.ezkl import srs
 
     records = [vars(record) for record in srs.list_files(cache.folder())]
     Output(as_json, quiet).result({"setups": records}, lambda console: _show(console, records))

@@ -30,6 +30,7 @@ def accepted(verdict: VerifiedClaim) -> dict[str, Any]:
         "claims": [{**claim.to_json(), "digest": hexed(claim.digest())} for claim in verdict.claims],
         "security_bits": verdict.security_bits,
         "hidden": list(verdict.hidden),
+        "revealed": list(verdict.revealed),
         "trusted": list(verdict.trusted),
         "simulated": verdict.simulated,
         "unsafe_setup": verdict.unsafe_setup,
@@ -51,6 +52,7 @@ def refused(error: dict[str, Any]) -> dict[str, Any]:
         "claims": [],
         "security_bits": None,
         "hidden": [],
+        "revealed": [],
         "trusted": [],
         "simulated": None,
         "unsafe_setup": None,
@@ -77,9 +79,12 @@ def show(console: Console, verdict: VerifiedClaim, *, checked: Sequence[str], ex
     if verdict.simulated:
         headline(console, "simulated", "the evidence shows nothing; accepted because allowed", "yellow")
     rows = table("", "")
-    for claim in verdict.claims:
+    for number, claim in enumerate(verdict.claims, 1):
+        if len(verdict.claims) > 1:
+            add(rows, "claim", f"{number} of {len(verdict.claims)}")
         for name, value in {**claim.to_json(), "digest": hexed(claim.digest())}.items():
             add(rows, name, value)
+    add(rows, "revealed", "\n".join(verdict.revealed) or "not said")
     if explain:
         add(rows, "assurance", MEANINGS[verdict.assurance])
         add(rows, "arithmetic", verdict.semantics)

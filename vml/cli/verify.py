@@ -27,6 +27,10 @@ def verify(
     opening: Annotated[
         Path | None, typer.Option("--opening", help="Opens a hidden input; from its owner, with --input.")
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="DIR|0xDIGEST", help="Verifying key: a folder of `vml setup -o`, or its digest."),
+    ] = None,
     rpc: Annotated[str | None, typer.Option("--rpc", metavar="URL", help="Chain node.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say what was checked and trusted.")] = False,
     allow_unsafe_setup: Annotated[
@@ -43,7 +47,9 @@ def verify(
 
     MODEL is a compiled folder (its own commitment and the identities that set-ups recorded in it), 0x and 64
     hex digits (exactly that identity), or an .onnx file (the identity is made again from it, which takes a set-up).
-    Without --context the proof must be one that is replayable on purpose.
+    Where the identity does not bind the verifying key (sumcheck), the key is taken from --key, the policy, the
+    folder's own record, or made again from the folder's weights; never from the proof. Without --context the proof must
+    be one that is replayable on purpose.
     """
     from vml import api
     from vml.backends.types import Environment
@@ -60,6 +66,7 @@ def verify(
     envelope = Proof.load(proof)
     with out.progress() as progress:
         accepted = api.accepted_models(model, envelope, progress=progress)
+        keys = api.accepted_keys(model, envelope, key=key, policy=rules, progress=progress)
     verdict = api.verify(
         envelope,
         model=accepted,
@@ -68,16 +75,25 @@ def verify(
         input=expected_input,
         output=expected_output,
         salt=salt,
+        key=keys,
         environment=Environment(now=int(time.time()), rpc=rpc),
     )
     checked = (
         f"model: {model}",
         f"input: {'any, none was given' if input is None else input}",
         f"output: {'any, none was given' if output is None else output}",
+        f"verifying key: {_key_source(key, keys)}",
         f"context: {'none, replayable on purpose' if context is None else context}",
         f"policy: {'the default' if policy is None else policy}",
     )
     out.result(words.accepted(verdict), lambda c: words.show(c, verdict, checked=checked, explain=explain))
+
+
+def _key_source(key: str | None, keys: frozenset[bytes] | None) -> str:
+    """Where the accepted verifying keys came from."""
+    if key is not None:
+        return key
+    return "bound by the model identity" if keys is None else "from the policy or the compiled folder"
 
 
 def _arrays(path: Path | None) -> dict[str, Any] | None:

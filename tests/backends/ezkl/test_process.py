@@ -77,7 +77,7 @@ def test_a_missing_or_other_release_names_the_extra(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("package", ["filelock", "platformdirs"])
 def test_missing_libraries_name_the_extra(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    from vml.backends.ezkl import cache
+    from vml import cache
 
     real = builtins.__import__
 
@@ -89,5 +89,5 @@ def test_missing_libraries_name_the_extra(package: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(builtins, "__import__", refuse)
     monkeypatch.delenv("VML_CACHE_DIR", raising=False)
     use = cache.folder if package == "platformdirs" else cache.lock(tmp_path, "x").__enter__
-    with pytest.raises(BackendUnavailable, match=r"vml\[ezkl\]"):
+    with pytest.raises(BackendUnavailable, match=r"vml\[compile\]"):
         use()

@@ -17,16 +17,16 @@ from vml.backends.ezkl import preflight, prover, srs
 from vml.backends.ezkl.circuit import Cost, RunArgs, cost, instance_count, least_log_rows
 from vml.backends.ezkl.estimate import estimate
 from vml.backends.ezkl.setup import (
-    IDENTITIES,
     choose_setup,
     load,
     recompute,
-    record_identity,
     setup,
 )
 from vml.backends.ezkl.tuner import cheapest_rows
 from vml.backends.types import SetupOptions, Visibility
 from vml.errors import OutOfRange, ProvingError, UnsupportedModel
+from vml.identities import IDENTITIES, record_identity
+from vml.keccak import keccak256
 
 
 def test_a_second_set_up_comes_from_the_cache(public: Case, cache: Path) -> None:
@@ -142,11 +142,14 @@ def test_a_failed_set_up_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_identities_are_recorded_once(public: Case, tmp_path: Path) -> None:
-    record_identity(tmp_path, public.circuit)
-    record_identity(tmp_path, public.circuit)
+    record_identity(tmp_path, public.circuit.keys)
+    record_identity(tmp_path, public.circuit.keys)
     entries = json.loads((tmp_path / IDENTITIES).read_bytes())
     scheme = public.proof.scheme
-    assert entries == [{"backend": "ezkl", "scheme": scheme, "model": "0x" + public.circuit.identity.hex()}]
+    model, digest = public.circuit.identity, keccak256(public.circuit.verifying_key)
+    assert entries == [
+        {"backend": "ezkl", "scheme": scheme, "model": "0x" + model.hex(), "vk_digest": "0x" + digest.hex()}
+    ]
 
 
 def test_calibration_is_required_and_checked(cache: Path) -> None:

@@ -58,14 +58,15 @@ class EzklBackend:
 
     def setup(self, model: Model, options: SetupOptions) -> Keys:
         """Make the keys or take them from the cache; record the identity in the model's folder."""
-        from vml.backends.ezkl.setup import record_identity, setup
+        from vml.backends.ezkl.setup import setup
+        from vml.identities import record_identity
 
         calibration = options.calibration
         if calibration is None:
             calibration = model.calibration
         circuit = setup(model.source, calibration, options)
         if model.folder is not None:
-            record_identity(model.folder, circuit)
+            record_identity(model.folder, circuit.keys)
         return circuit.keys
 
     def recompute(self, source: bytes, proof: Proof, options: SetupOptions) -> bytes:
@@ -73,6 +74,10 @@ class EzklBackend:
         from vml.backends.ezkl.recompute import recompute
 
         return recompute(source, proof, options)
+
+    def recompute_key(self, model: Model, options: SetupOptions) -> bytes:
+        """Never needed: the identity binds the key, which travels in the proof."""
+        raise ValueError("an ezkl proof is pinned by its model identity, which binds the verifying key")
 
     def prove(
         self,

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vml.backends.ezkl import cache, setup, srs
+from vml import cache
+from vml.backends.ezkl import setup, srs
 from vml.backends.ezkl.commitments import value_of
 from vml.backends.ezkl.payload import Payload
 from vml.backends.ezkl.process import EngineFailed

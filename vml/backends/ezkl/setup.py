@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vml import canonical, files
-from vml.backends.ezkl import cache, calibration, preflight, srs
+from vml import cache, files
+from vml.backends.ezkl import calibration, preflight, srs
 from vml.backends.ezkl.circuit import RunArgs, cost
 from vml.backends.ezkl.commitments import model_identity
 from vml.backends.ezkl.process import Engine
@@ -35,9 +35,6 @@ from vml.backends.ezkl.wrapper import Wrapped, wrap
 from vml.backends.types import Keys, SetupOptions, Visibility
 from vml.errors import MalformedProof, ProvingError, UnsupportedModel
 from vml.keccak import keccak256
-
-IDENTITIES = "identities.json"
-MAX_IDENTITIES_BYTES = 1 << 20
 
 UNSTEADY = ("num_rows", "total_assignments")
 """Counts that ezkl lays out one or two apart, one time in ten, for the same file, arguments and verifying key."""
@@ -160,23 +157,6 @@ def identity_of(circuit: Circuit, parameter_digests: list[bytes]) -> bytes:
         keccak256(circuit.wrapper),
         parameter_digests,
     )
-
-
-def record_identity(directory: Path, circuit: Circuit) -> None:
-    """Note the identity in a compiled model's folder, where ``vml verify --model DIR`` looks for it.
-
-    Args:
-        directory: the compiled folder.
-        circuit: whose identity is noted; one that is there already stays once.
-    """
-    entry = {"backend": "ezkl", "scheme": circuit.keys.scheme, "model": "0x" + circuit.identity.hex()}
-    with cache.lock(directory, "identities"):
-        known: list[Any] = []
-        if (directory / IDENTITIES).exists():
-            data = files.read_inside(directory, IDENTITIES, max_bytes=MAX_IDENTITIES_BYTES)
-            known = canonical.decode(data, max_bytes=MAX_IDENTITIES_BYTES)
-        if entry not in known:
-            files.write_atomic(directory / IDENTITIES, canonical.encode([*known, entry]))
 
 
 def _cache_name(

@@ -25,8 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from vml import files
-from vml.backends.ezkl import bn254, cache
+from vml import cache, files
+from vml.backends.ezkl import bn254
 from vml.keccak import keccak256
 
 LABEL = b"vml-kzg-bn254-setup/1"

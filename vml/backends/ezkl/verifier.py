@@ -286,6 +286,18 @@ def _verdict(
         hidden.append("input: behind an unsalted Poseidon digest; whoever guesses it can confirm the guess")
     if statement.visibility.model == "private":
         hidden.append("model: weights behind a salted Poseidon digest; its operators and shapes are known")
+    revealed = ["output: its values are in the proof"]
+    if statement.visibility.input == "public":
+        revealed.append("input: its values are in the proof")
+    else:
+        revealed.append("input: its names, shapes and scales are in the proof, and a digest of it")
+    if statement.visibility.model == "public":
+        revealed.append(
+            "model: the circuit (operators, shapes, scales) is in the proof; the key's commitment to the weights is "
+            "not a hiding one, so a guess of them can be confirmed"
+        )
+    else:
+        revealed.append("model: operators, shapes and the scales that tuning chose for these weights are in the proof")
     vouched = setup_id in srs.CEREMONIES or setup_id in policy.vouched_setups
     unsafe = setup_id == srs.TEST_SETUP_ID or not vouched
     if setup_id == srs.TEST_SETUP_ID:
@@ -304,6 +316,7 @@ def _verdict(
         semantics=SEMANTICS,
         security_bits=SECURITY_BITS,
         hidden=tuple(hidden),
+        revealed=tuple(revealed),
         trusted=(
             f"set-up: {trust}",
             f"ezkl {ENGINE_VERSION}: its circuits and its verifier",

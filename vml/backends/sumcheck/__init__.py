@@ -1,1 +1,160 @@
-"""The native sumcheck backend."""
+"""sumcheck: a native, transparent proof of the exact integer model; only a hash function is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from vml.backends.types import (
+    Capabilities,
+    ClaimExpectation,
+    Environment,
+    Estimate,
+    Keys,
+    Progress,
+    SetupOptions,
+    VerifiedClaim,
+    Visibility,
+)
+from vml.errors import BackendUnavailable, ProvingError, UnsupportedModel
+
+if TYPE_CHECKING:
+    from vml.model import Model
+    from vml.policy import Policy
+    from vml.proof import Proof
+
+__all__ = ["SumcheckBackend"]
+
+PUBLIC = Visibility()
+NEEDED = ("filelock", "numba", "platformdirs")
+"""Packages of the extra that proving uses, by import name."""
+
+
+class SumcheckBackend:
+    """The protocol `vml.backends.Backend` over the modules beside this one, each loaded when it is needed."""
+
+    name = "sumcheck"
+
+    def capabilities(self) -> Capabilities:
+        """What sumcheck can do at all."""
+        from vml.backends.sumcheck.scheme import SEMANTICS, TRUSTS
+
+        return Capabilities(
+            assurance="cryptographic",
+            semantics=SEMANTICS,
+            trusts=TRUSTS,
+            batch=True,
+            exact=True,
+            pinned_key=True,
+        )
+
+    def available(self) -> None:
+        """Return when a proof can be made here; raise ``BackendUnavailable`` otherwise. Verifying needs no extra."""
+        missing = [package for package in NEEDED if find_spec(package) is None]
+        if missing:
+            raise BackendUnavailable(f"sumcheck needs {', '.join(missing)}: pip install 'vml[sumcheck]'")
+        if any(find_spec(f"{__name__}.{module}") is None for module in ("setup", "prover", "verifier")):
+            raise BackendUnavailable("sumcheck is being built")
+
+    def estimate(self, model: Model, visibility: Visibility) -> Estimate:
+        """Predict the cost from the sizes of the graph; nothing is committed to."""
+        _refuse_hiding(visibility)
+        if find_spec(f"{__name__}.estimate") is None:
+            return Estimate(fits=True, reasons=("nothing predicts its cost yet",))
+        result: Estimate = _module("estimate").estimate(model, visibility)
+        return result
+
+    def setup(self, model: Model, options: SetupOptions) -> Keys:
+        """Commit to the weights, or take that from the cache; record the key in the model's folder."""
+        from vml.identities import record_identity
+        from vml.keccak import keccak256
+
+        _refuse_hiding(options.visibility)
+        _refuse_options(options)
+        if not model.inputs:
+            raise UnsupportedModel("the model has no input, so there is nothing that a claim could be about")
+        keys: Keys = _module("setup").setup(model, options)
+        if options.check:
+            again = self.recompute_key(model, options)
+            if again != keccak256(keys.verifying_key):
+                raise ProvingError(
+                    f"made again from the weights, the verifying key is 0x{again.hex()}, but the cached one is "
+                    f"0x{keccak256(keys.verifying_key).hex()}; remove it: vml cache clear"
+                )
+        if model.folder is not None:
+            record_identity(model.folder, keys)
+        return keys
+
+    def recompute(self, source: bytes, proof: Proof, options: SetupOptions) -> bytes:
+        """Never possible: the integers follow from the calibration, too."""
+        raise ValueError(
+            "a sumcheck proof is about the exact integer model, which an .onnx file alone does not give: "
+            "use the compiled folder, or its 0x commitment"
+        )
+
+    def recompute_key(self, model: Model, options: SetupOptions) -> bytes:
+        """The digest of the verifying key, from the weights and nothing else."""
+        digest: bytes = _module("setup").recompute_key(model).digest
+        return digest
+
+    def prove(
+        self,
+        keys: Keys,
+        inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        context: bytes,
+        *,
+        visibility: Visibility,
+        progress: Progress | None = None,
+    ) -> Proof:
+        """Prove the model on one input or on several, in one proof with one claim each."""
+        _refuse_hiding(visibility)
+        model = keys.compiled
+        if keys.backend != self.name or model is None:
+            raise ValueError("these are not sumcheck keys, or they have lost their model: make them with setup")
+        rows = [inputs] if isinstance(inputs, Mapping) else list(inputs)
+        proof: Proof = _module("prover").prove(model, keys, [model.quantize(row) for row in rows], context, progress)
+        return proof
+
+    def verify(
+        self, proof: Proof, expected: ClaimExpectation, policy: Policy, environment: Environment
+    ) -> VerifiedClaim:
+        """Check everything, or raise ``VerificationError``."""
+        verdict: VerifiedClaim = _module("verifier").verify(proof, expected, policy, environment)
+        return verdict
+
+
+def _refuse_hiding(visibility: Visibility) -> None:
+    """Refuse to promise what the protocol does not keep."""
+    if visibility != PUBLIC:
+        raise ValueError(
+            f"sumcheck proofs are not zero-knowledge and hide nothing, so {visibility} cannot be had; "
+            "leave --private out, or take --backend ezkl"
+        )
+
+
+def _refuse_options(options: SetupOptions) -> None:
+    """Refuse options of a set-up that mean nothing here."""
+    for name, given in (
+        ("calibration", options.calibration is not None),
+        ("max_error", options.max_error is not None),
+        ("tune", not options.tune),
+        ("srs", options.srs is not None),
+        ("time_limit_s", options.time_limit_s is not None),
+    ):
+        if given:
+            raise ValueError(
+                f"sumcheck proves the compiled model as it is and has no set-up file: {name} means nothing"
+            )
+
+
+def _module(name: str) -> Any:
+    """A module beside this one."""
+    full = f"{__name__}.{name}"
+    try:
+        return import_module(full)
+    except ModuleNotFoundError as error:
+        if error.name != full:
+            raise
+        raise BackendUnavailable("sumcheck is being built") from error

@@ -26,12 +26,12 @@ def folder(override: Path | None = None) -> Path:
     try:
         from platformdirs import user_cache_path
     except ImportError as error:
-        raise BackendUnavailable("platformdirs is missing: pip install 'vml[ezkl]'") from error
+        raise BackendUnavailable("platformdirs is missing: pip install 'vml[compile]'") from error
     return user_cache_path("vml")
 
 
 @contextmanager
-def lock(parent: Path, name: str) -> Iterator[None]:
+def lock(parent: str | os.PathLike[str], name: str) -> Iterator[None]:
     """Hold a name for this process alone.
 
     Args:
@@ -45,7 +45,8 @@ def lock(parent: Path, name: str) -> Iterator[None]:
     try:
         import filelock
     except ImportError as error:
-        raise BackendUnavailable("filelock is missing: pip install 'vml[ezkl]'") from error
-    parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(parent / f".{name}.lock", timeout=LOCK_TIMEOUT_S):
+        raise BackendUnavailable("filelock is missing: pip install 'vml[compile]'") from error
+    place = Path(parent)
+    place.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(place / f".{name}.lock", timeout=LOCK_TIMEOUT_S):
         yield
