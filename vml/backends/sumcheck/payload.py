@@ -1,0 +1,246 @@
+"""The bytes of a proof: one encoding, every count known before it is read.
+
+Integers are big-endian, field elements 8 bytes little-endian and below p (an extension element is two of them)::
+
+    u32 length || verifying key
+    u32 length || graph:   u32 nodes, each u32 length || descriptor; input specs; output specs
+    cap of the witness matrix
+    lookups:   for each layer k of the tree: k rounds of 3 elements, then 4 elements
+    products:  one element each; rounds of 3 elements; two elements each
+    opening:   cap of level 2; rounds of 2 elements; the message;
+               u16 columns opened at level 1: of the fixed matrix column and path each, then of the witness matrix;
+               u16 columns opened at level 2: column and path each
+
+Everything but the two counts of opened columns (which the transcript fixes) follows from the graph and the batch.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeVar
+
+from vml.backends.sumcheck.circuit import Circuit
+from vml.backends.sumcheck.fractions.types import FractionLayer, FractionProof
+from vml.backends.sumcheck.opening.columns import cap_bytes, cap_height
+from vml.backends.sumcheck.opening.types import OpeningProof, Path
+from vml.backends.sumcheck.products.types import ProductProof
+from vml.errors import MalformedProof
+from vml.field.goldilocks import Ext, P
+from vml.keccak import HASH_BYTES
+from vml.merkle import DTYPES
+from vml.model.codec import Reader as DescriptorReader
+from vml.model.codec import decode_dims
+from vml.model.graph import MAX_NODES, Node, TensorSpec, encode_specs
+from vml.model.tensor import Header
+
+T = TypeVar("T")
+MAX_SPECS = 1 << 12
+_DTYPE_NAMES = {code: name for name, code in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class Body:
+    """Everything a prover says after the statement."""
+
+    cap: bytes
+    fractions: FractionProof
+    products: ProductProof
+    opening: OpeningProof
+
+
+class _Reader:
+    """A cursor that refuses to read past the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, count: int) -> bytes:
+        chunk = self.data[self.at : self.at + count]
+        if len(chunk) != count:
+            raise MalformedProof(f"the payload ends at byte {len(self.data)}, {count} more were expected")
+        self.at += count
+        return chunk
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def sized(self) -> bytes:
+        return self.take(self.number(4))
+
+    def words(self, count: int) -> tuple[int, ...]:
+        values = struct.unpack(f"<{count}Q", self.take(8 * count))
+        if values and max(values) >= P:
+            raise MalformedProof("a field element is not canonical")
+        return values
+
+    def elements(self, count: int) -> tuple[Ext, ...]:
+        values = self.words(2 * count)
+        return tuple(zip(values[::2], values[1::2], strict=True))
+
+    def many(self, count: int, read: Callable[[], T]) -> tuple[T, ...]:
+        return tuple(read() for _ in range(count))
+
+    def end(self) -> None:
+        if self.at != len(self.data):
+            raise MalformedProof(f"{len(self.data) - self.at} bytes follow the proof")
+
+
+# The head: verifying key and graph.
+
+
+def encode_graph(nodes: Sequence[Node], inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> bytes:
+    """The descriptors and specifications that a model commitment is made of."""
+    parts = [struct.pack(">I", len(nodes))]
+    for node in nodes:
+        descriptor = node.encode()
+        parts += [struct.pack(">I", len(descriptor)), descriptor]
+    return b"".join((*parts, encode_specs(inputs), encode_specs(outputs)))
+
+
+def decode_graph(data: bytes) -> tuple[tuple[Node, ...], tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Strict inverse of `encode_graph`. Raises MalformedProof."""
+    reader = _Reader(data)
+    count = reader.number(4)
+    if not 0 < count <= MAX_NODES:
+        raise MalformedProof(f"a graph of {count} nodes")
+    try:
+        nodes = reader.many(count, lambda: Node.decode(reader.sized()))
+        inputs, outputs = _specs(reader, nodes), _specs(reader, nodes)
+    except (ValueError, IndexError, OverflowError, struct.error) as error:
+        raise MalformedProof(f"the graph: {error}") from None
+    reader.end()
+    if encode_graph(nodes, inputs, outputs) != data:
+        raise MalformedProof("the graph is not in its one encoding")
+    return nodes, inputs, outputs
+
+
+def _specs(reader: _Reader, nodes: Sequence[Node]) -> tuple[TensorSpec, ...]:
+    count = reader.number(4)
+    if count > MAX_SPECS:
+        raise MalformedProof(f"{count} outside tensors")
+    return reader.many(count, lambda: _spec(reader, nodes))
+
+
+def _spec(reader: _Reader, nodes: Sequence[Node]) -> TensorSpec:
+    name, onnx_dtype = reader.take(reader.number(2)).decode(), reader.take(reader.number(1)).decode()
+    node, dtype = reader.number(4), reader.number(1)
+    inner = DescriptorReader(reader.data)
+    inner.position = reader.at
+    shape = decode_dims(inner)
+    reader.at = inner.position
+    lo, hi, saturate = struct.unpack(">qqB", reader.take(17))
+    parts = [int.from_bytes(reader.take(reader.number(2)), "big") for _ in range(2)]
+    if not 0 <= node < len(nodes) or dtype not in _DTYPE_NAMES or saturate > 1 or min(parts) < 1:
+        raise MalformedProof("a specification is out of range")
+    header = Header(_DTYPE_NAMES[dtype], shape, lo, hi)
+    if nodes[node].header != header:
+        raise MalformedProof("a specification does not match its node")
+    return TensorSpec(name, onnx_dtype, node, header, Fraction(*parts), saturate=bool(saturate))
+
+
+def encode_payload(key: bytes, graph: bytes, body: bytes) -> bytes:
+    return b"".join((struct.pack(">I", len(key)), key, struct.pack(">I", len(graph)), graph, body))
+
+
+def decode_payload(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Verifying key, graph and body, none of them decoded yet. Raises MalformedProof."""
+    reader = _Reader(data)
+    key, graph = reader.sized(), reader.sized()
+    return key, graph, reader.data[reader.at :]
+
+
+# The body.
+
+
+def encode_body(body: Body) -> bytes:
+    """The bytes that `decode_body` reads."""
+    out = [body.cap]
+    for layer in body.fractions.layers:
+        out += [_elements([x for sent in layer.rounds for x in sent]), _elements(layer.values)]
+    products, opening = body.products, body.opening
+    for group in (products.values, *products.rounds, *products.factors):
+        out.append(_elements(group))
+    out += [opening.level2_cap, _elements([x for sent in opening.rounds for x in sent]), _elements(opening.message)]
+    out.append(struct.pack(">H", len(opening.fixed_columns)))
+    for columns, paths in (
+        (opening.fixed_columns, opening.fixed_paths),
+        (opening.witness_columns, opening.witness_paths),
+    ):
+        for column, path in zip(columns, paths, strict=True):
+            out += [struct.pack(f"<{len(column)}Q", *column), *path]
+    out.append(struct.pack(">H", len(opening.level2_columns)))
+    for entries, path in zip(opening.level2_columns, opening.level2_paths, strict=True):
+        out += [_elements(entries), *path]
+    return b"".join(out)
+
+
+def _elements(values: Sequence[Ext]) -> bytes:
+    return struct.pack(f"<{2 * len(values)}Q", *(word for value in values for word in value))
+
+
+def decode_body(data: bytes, circuit: Circuit) -> Body:
+    """Strict inverse of `encode_body`, for one circuit. Raises MalformedProof."""
+    reader, shape, parameters = _Reader(data), circuit.shape, circuit.parameters
+    depth1, depth2 = shape.log_cols + parameters.log_blowup1, shape.log_final + parameters.log_blowup2
+    path1, path2 = depth1 - cap_height(depth1), depth2 - cap_height(depth2)
+    cap = reader.take(cap_bytes(depth1))
+    layers = tuple(
+        FractionLayer(reader.many(k, lambda: _three(reader)), _four(reader))
+        for k in range(circuit.arrangement.log_fractions)
+    )
+    products = ProductProof(
+        values=reader.elements(len(circuit.product_vars)),
+        rounds=reader.many(max(circuit.product_vars, default=0), lambda: _three(reader)),
+        factors=reader.many(len(circuit.product_vars), lambda: _two(reader)),
+    )
+    level2_cap = reader.take(cap_bytes(depth2))
+    rounds = reader.many(shape.rounds, lambda: _two(reader))
+    message = reader.elements(1 << shape.log_final)
+    count1 = _count(reader, parameters.queries1)
+    fixed = reader.many(count1, lambda: (reader.words(shape.fixed_rows), _path(reader, path1)))
+    witness = reader.many(count1, lambda: (reader.words(shape.witness_rows), _path(reader, path1)))
+    count2 = _count(reader, parameters.queries2)
+    level2 = reader.many(count2, lambda: (reader.elements(1 << shape.level2_vars), _path(reader, path2)))
+    reader.end()
+    opening = OpeningProof(
+        level2_cap=level2_cap,
+        rounds=rounds,
+        message=message,
+        fixed_columns=tuple(column for column, _ in fixed),
+        fixed_paths=tuple(path for _, path in fixed),
+        witness_columns=tuple(column for column, _ in witness),
+        witness_paths=tuple(path for _, path in witness),
+        level2_columns=tuple(column for column, _ in level2),
+        level2_paths=tuple(path for _, path in level2),
+    )
+    return Body(cap, FractionProof(layers), products, opening)
+
+
+def _two(reader: _Reader) -> tuple[Ext, Ext]:
+    first, second = reader.elements(2)
+    return first, second
+
+
+def _three(reader: _Reader) -> tuple[Ext, Ext, Ext]:
+    first, second, third = reader.elements(3)
+    return first, second, third
+
+
+def _four(reader: _Reader) -> tuple[Ext, Ext, Ext, Ext]:
+    first, second, third, fourth = reader.elements(4)
+    return first, second, third, fourth
+
+
+def _path(reader: _Reader, length: int) -> Path:
+    data = reader.take(HASH_BYTES * length)
+    return tuple(data[k : k + HASH_BYTES] for k in range(0, len(data), HASH_BYTES))
+
+
+def _count(reader: _Reader, most: int) -> int:
+    count = reader.number(2)
+    if count > most:
+        raise MalformedProof(f"{count} columns are opened, at most {most} are asked for")
+    return count
