@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vml.model.relation import LIMB_BITS, MODULUS, ONE, Compute, Evaluate, Expression, Product, Relation, largest
+from vml.model.relation import (
+    LIMB_BITS,
+    MODULUS,
+    ONE,
+    Compute,
+    Evaluate,
+    Expression,
+    Product,
+    Relation,
+    largest,
+    limb_count,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,9 +35,10 @@ def clamp(
 ) -> tuple[Expression, Expression, int]:
     """y = clamp(q, lo, hi), given that the caller states 0 <= scale * (q - t) + c < scale with t = y + excess.
 
-    excess = above - below, both >= 0; above (hi - y) = 0 and below (y - lo) = 0, so one of them is 0. Where q can
-    exceed hi, y <= hi is proved: then q > hi needs above > 0, so y = hi. Likewise below. Where both are 0, y = q.
-    Where q cannot exceed a limit, y needs some bound on that side only so that nothing wraps.
+    excess = above - below with above (hi - y) = 0 and below (y - lo) = 0, so one of them is 0. Each is >= 0, and
+    y <= hi where q can exceed hi: then q > hi needs above > 0, so y = hi. Likewise below. Where both are 0, y = q.
+    Of two numbers whose product is 0 one is the sum, so one range of the sum serves for both: of above + below, or of
+    above + (hi - y). Where q cannot exceed a limit, y is bounded on that side only so that nothing wraps.
 
     Args:
         limits: lo < hi. ends: smallest and largest q, not both beyond the same limit.
@@ -40,26 +52,39 @@ def clamp(
     (lo, hi), (q_lo, q_hi) = limits, ends
     over, under = max(0, q_hi - hi), max(0, lo - q_lo)
     y_lo, y_hi = max(lo, q_lo), min(hi, q_hi)
+    width = y_hi - y_lo
+    apart = limb_count(max(over, under)) + 2 * limb_count(width)
+    joined = over > 0 and under > 0 and apart <= limb_count(max(width, over)) + limb_count(max(width, under))
+    tops = [max(over, under)] * 2 if joined else [max(width, over), max(width, under)]
 
     def magnitude(exact: bool) -> int:
-        top = largest(y_hi - y_lo, exact)
-        highest = hi + largest(over, exact) if over else y_lo + top
-        lowest = lo - largest(under, exact) if under else y_hi - top
-        return scale * max(q_hi + 1 - lowest, highest - q_lo)
+        top, bottom = (largest(bound, exact) for bound in tops)
+        highest = hi + top if over else y_lo + bottom
+        lowest = lo - bottom if under else hi - top if over else y_lo
+        return max(scale * max(q_hi + 1 - lowest, highest - q_lo), highest - lowest)
 
     exact = magnitude(False) + scale >= MODULUS
     r.no_wrap(magnitude(exact) + scale)
-    above = r.natural("above the clamp", loops, over, lambda evaluate: _positive(compute(evaluate) - hi), exact)[0]
-    below = r.natural("below the clamp", loops, under, lambda evaluate: _positive(lo - compute(evaluate)), exact)[0]
+    above = below = ONE * 0
+    if over:
+        column = r.witness("cut off above", loops, lambda evaluate: _positive(compute(evaluate) - hi))
+        above = r.read(column, len(loops))
+    if under:
+        column = r.witness("cut off below", loops, lambda evaluate: _positive(lo - compute(evaluate)))
+        below = r.read(column, len(loops))
     y = result(above - below)
     if over:
-        r.zero("nothing is cut off above, or the result is the upper limit", loops, 0, [Product(1, above, hi - y)])
+        r.zero("cut off above, so the result is the upper limit", loops, 0, [Product(1, above, hi - y)])
     if under:
-        r.zero("nothing is cut off below, or the result is the lower limit", loops, 0, [Product(1, below, y - lo)])
-    if over and under:
+        r.zero("cut off below, so the result is the lower limit", loops, 0, [Product(1, below, y - lo)])
+    if joined:
+        r.nonnegative("what is cut off", loops, above + below, tops[0], 0, exact=exact)
         r.within("result", loops, y, lo, hi)
-    else:
-        r.nonnegative("range of the result", loops, hi - y if over else y - y_lo, y_hi - y_lo, 0, exact=exact)
+        return y, above - below, magnitude(exact)
+    if over:
+        r.nonnegative("upper limit", loops, hi - y + above, tops[0], 0, exact=exact)
+    if under or not over:
+        r.nonnegative("lower limit", loops, y - y_lo + below, tops[1], 0, exact=exact)
     return y, above - below, magnitude(exact)
 
 
@@ -85,7 +110,7 @@ def is_nonnegative(
         flag = r.read(r.witness(name, loops, compute), len(loops))
     r.zero(f"{name} is 0 or 1", loops, 0, [Product(1, flag, flag - 1)])
     bits = max(hi, -1 - lo).bit_length()
-    full = -(-bits // LIMB_BITS) * LIMB_BITS
+    full = limb_count((1 << bits) - 1) * LIMB_BITS
     bits = full if max(hi, -lo) + (2 << full) < MODULUS else bits  # whole limbs need one lookup less
     shifted = value + (1 - flag) * (1 << bits)
     r.nonnegative(name, loops, shifted, (1 << bits) - 1, max(hi, -lo) + (1 << bits), exact=True)
