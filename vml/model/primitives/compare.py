@@ -14,7 +14,7 @@ from typing import Any
 from vml.model.codec import Attributes, View
 from vml.model.primitives.base import Exact, Primitive, check_operands
 from vml.model.primitives.shared import is_nonnegative, is_nonzero
-from vml.model.relation import ONE, Evaluate, Product, Relation
+from vml.model.relation import ONE, Evaluate, Expression, Product, Relation
 from vml.model.tensor import Header, Operand, header_for, offsets, row_major
 
 PAIR_FIELDS = (("a", "view"), ("b", "view"))
@@ -92,7 +92,7 @@ def topk_exact(attributes: Attributes, out: Header, inputs: Sequence[Sequence[in
 #
 # less: y = [b - a - 1 >= 0]. equal: 1 - y = [a - b != 0]. select: y = z (a - b) + b with z = [condition != 0].
 #
-# argmax is topk with k = 1. With keys x N - position, which are distinct, topk says: for each rank j numbers s_jn with
+# argmax is topk with k = 1. The keys (x - lo) N - position are distinct. For each rank j there are numbers s_jn with
 # sum over n 1 and s_jn (w_j - key_n) = 0. Some s_jn is not 0, so w_j is the key of one position; s_jn = 1 there and 0
 # elsewhere, and y_j = sum_n n s_jn. The w_j fall strictly, so t_n = sum_j s_jn is 1 at the chosen positions and 0 at
 # the others, and (1 - t_n) (w_last - key_n) >= 0: no other key lies above the last. All differences stay below
@@ -119,59 +119,52 @@ def select_relation(r: Relation, attributes: Attributes) -> None:
 
 
 def argmax_relation(r: Relation, attributes: Attributes) -> None:
-    view = attributes["x"]
-    widened = View(view.offset, (*view.strides[:-1], 0, view.strides[-1]))
-    _largest(r, r.header.shape, 1, attributes["length"], view, widened, View(0, (*row_major(r.header.shape), 0)))
+    _largest(r, r.header.shape, 1, attributes["length"], attributes["x"])
 
 
 def topk_relation(r: Relation, attributes: Attributes) -> None:
-    view, out = attributes["x"], r.header.shape
-    widened = View(view.offset, (*view.strides[:-1], 0, view.strides[-1]))
-    _largest(r, out[:-1], out[-1], attributes["length"], view, widened, View(0, row_major(out)))
+    _largest(r, r.header.shape[:-1], r.header.shape[-1], attributes["length"], attributes["x"])
 
 
-def _largest(r: Relation, rows: tuple[int, ...], k: int, length: int, view: View, widened: View, result: View) -> None:
-    """Positions of the k largest of each row, read by ``view`` over (*rows, length), ``widened`` with ranks between."""
-    ranks, grid = (*rows, k), (*rows, k, length)
-    spread = length * (r.headers[0].hi - r.headers[0].lo + 1)
-    position = r.public([*[None] * len(rows), "index"])
-    wide_position = r.public([*[None] * len(ranks), "index"])
-    key, wide_key = r.operand(0, view) * length - position, r.operand(0, widened) * length - wide_position
+def _largest(r: Relation, rows: tuple[int, ...], k: int, length: int, view: View) -> None:
+    """The output, over (*rows, k), holds the positions of the k largest of each row of ``length``."""
+    ranks, row, grid = (*rows, k), (*rows, length), (*rows, k, length)
+    lo, spread = r.headers[0].lo, length * (r.headers[0].hi - r.headers[0].lo + 1)
+    r.no_wrap(2 * spread)
+
+    def position(before: int, after: int) -> Expression:
+        return r.public([*[None] * (len(rows) + before), "index", *[None] * after])
+
+    def key(before: int = 0, after: int = 0) -> Expression:
+        """Over the rows, further loops, the positions, further loops."""
+        strides = (*view.strides[:-1], *[0] * before, view.strides[-1], *[0] * after)
+        return (r.operand(0, View(view.offset, strides)) - lo) * length - position(before, after)
 
     def winners(evaluate: Evaluate) -> Any:
         import numpy as np
 
-        return np.sort(evaluate(key, r.loops((*rows, length))), axis=-1)[..., ::-1][..., :k]
+        return np.sort(evaluate(key(), r.loops(row)), axis=-1)[..., ::-1][..., :k]
 
-    def places(evaluate: Evaluate) -> Any:
-        return winners(evaluate)[..., None] == evaluate(wide_key, r.loops(grid))
-
-    # The numbers of the equations are differences of keys, so only those must not wrap.
-    r.no_wrap(2 * spread)
     winner = r.witness("keys of the largest", ranks, winners)
-    strides = row_major(ranks)
-    chosen = r.witness("places of the largest", grid, places)
-    choice = r.read(chosen, len(grid))
+    chosen = r.witness(
+        "places of the largest", grid, lambda evaluate: winners(evaluate)[..., None] == evaluate(key(1), r.loops(grid))
+    )
+    choice, at_rank, at_place = r.read(chosen, len(grid)), row_major(ranks), row_major(grid)
     r.zero("each rank has one place", ranks, -1 * ONE, [Product(1, choice, ONE)], (length,))
-    difference = r.read(winner, len(grid)) - wide_key
-    r.zero("the key is that of the place", grid, 0, [Product(1, choice, difference)])
-    r.zero("the result is the place", ranks, r.result(result), [Product(-1, choice, wide_position)], (length,))
+    r.zero("the key is that of the place", grid, 0, [Product(1, choice, r.read(winner, len(grid)) - key(1))])
+    y = r.result(View(0, at_rank))
+    r.zero("the result is the place", ranks, y, [Product(-1, choice, position(1, 0))], (length,))
     if k > 1:
-        fall = r.read_through(winner, View(0, strides)) - r.read_through(winner, View(1, strides)) - 1
+        fall = r.read_through(winner, View(0, at_rank)) - r.read_through(winner, View(1, at_rank)) - 1
         r.nonnegative("keys fall", (*rows, k - 1), fall, spread, spread)
-    last = r.read_through(winner, View(k - 1, (*strides[:-1], 0)))
-    below, loops = last - key, (*rows, length)
-    if k == 1:
-        r.nonnegative("no key is larger", loops, below, spread, spread)
-    elif k < length:
-        taken = r.read_through(chosen, View(0, (*row_major(grid)[:-2], 1, length)))
-        last = r.read_through(winner, View(k - 1, (*strides[:-1], 0, 0)))
-        wide = (
-            last
-            - r.operand(0, View(view.offset, (*view.strides, 0))) * length
-            + r.public([*[None] * len(rows), "index", None])
-        )
-        r.nonnegative("no other key is larger", loops, below, spread, spread, [Product(-1, taken, wide)], (k,))
+    if k < length:
+        last = r.read_through(winner, View(k - 1, (*at_rank[:-1], 0)))
+        wide = r.read_through(winner, View(k - 1, (*at_rank[:-1], 0, 0))) - key(0, 1)
+        taken = Product(-1, r.read_through(chosen, View(0, (*at_place[:-2], 1, length))), wide)
+        if k == 1:  # the key of the place itself may be compared too
+            r.nonnegative("no key is larger", row, last - key(), spread, spread)
+        else:
+            r.nonnegative("no other key is larger", row, last - key(), spread, spread, [taken], (k,))
 
 
 LESS = Primitive(25, "less", (2, 2), PAIR_FIELDS, pair_shape, _pair(operator.lt), less_relation)
