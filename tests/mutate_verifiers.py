@@ -48,6 +48,8 @@ QUICK_TESTS = {
         "tests/backends/ezkl/test_attacks.py",
         "tests/backends/ezkl/test_ezkl_forgeries.py",
     ),
+    "vml/backends/sumcheck/key.py": ("tests/backends/sumcheck/test_key.py",),
+    "vml/backends/sumcheck/statement.py": ("tests/backends/sumcheck/test_statement.py",),
     "vml/canonical.py": ("tests/test_proof.py",),
     "vml/claim.py": ("tests/test_claim.py",),
     "vml/merkle.py": ("tests/test_merkle.py",),

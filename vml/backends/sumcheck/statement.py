@@ -237,15 +237,15 @@ def _read_side(side: str, entries: Any, specs: Sequence[TensorSpec], count: int)
 def _read_codes(side: str, spec: TensorSpec, text: Any) -> _Tensor:
     """One tensor of one claim."""
     size = spec.header.size * ITEM_BYTES[spec.header.dtype]
-    # step 4: exactly its bytes, counted before anything is decoded
-    if not isinstance(text, str) or len(text) != (size + 2) // 3 * 4:
-        raise MalformedProof(f"public.{side}: the codes of {spec.name!r} are not {size} bytes in base64")
+    # step 4: exactly its bytes, in one spelling
+    if not isinstance(text, str):
+        raise MalformedProof(f"public.{side}: the codes of {spec.name!r} are not a text")
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except (UnicodeEncodeError, binascii.Error):
         raise MalformedProof(f"public.{side}: the codes of {spec.name!r} are not base64") from None
     if len(data) != size or base64.b64encode(data).decode("ascii") != text:
-        raise MalformedProof(f"public.{side}: the codes of {spec.name!r} are not canonical base64")
+        raise MalformedProof(f"public.{side}: the codes of {spec.name!r} are not {size} bytes in canonical base64")
     # step 5: their range
     codes = struct.unpack(f">{spec.header.size}{_FORMATS[spec.header.dtype]}", data)
     if min(codes) < spec.header.lo or max(codes) > spec.header.hi:
