@@ -40,6 +40,14 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> type[PlainBackend]:
 
 
 @pytest.fixture
+def pinned(plain: type[PlainBackend], monkeypatch: pytest.MonkeyPatch) -> type[PlainBackend]:
+    """The same backend, proving the exact model under a key that verifiers pin."""
+    monkeypatch.setattr(plain, "pinned", True)
+    monkeypatch.setattr(plain, "remade", 0)
+    return plain
+
+
+@pytest.fixture
 def vml(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """Run a command in this process."""
 

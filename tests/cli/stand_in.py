@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from vml.backends.types import (
+    PINNED_KEYS,
     Capabilities,
     ClaimExpectation,
     Environment,
@@ -23,6 +24,7 @@ from vml.backends.types import (
 )
 from vml.claim import Claim
 from vml.errors import ClaimMismatch, ProofRejected
+from vml.identities import record_identity
 from vml.keccak import keccak256
 from vml.policy import Policy
 from vml.proof import Proof
@@ -34,9 +36,19 @@ class PlainBackend:
     name = "plain"
     estimate_result = Estimate(fits=True, prove_s=0.01, setup_s=0.0, memory_bytes=1 << 20, proof_bytes=500)
     verdict_changes: Mapping[str, Any] = {}
+    pinned = False  # prove the exact model under a key that a verifier pins
+    remade = 0  # how often a key was made again
 
     def capabilities(self) -> Capabilities:
-        return Capabilities("cryptographic", "plain/1", ("this test",), inputs=("public", "private"), batch=True)
+        return Capabilities(
+            "cryptographic",
+            "plain/1",
+            ("this test",),
+            inputs=("public", "private"),
+            batch=True,
+            exact=self.pinned,
+            pinned_key=self.pinned,
+        )
 
     def available(self) -> None:
         return
@@ -47,10 +59,17 @@ class PlainBackend:
     def setup(self, model: Any, options: SetupOptions) -> Keys:
         if options.progress:
             options.progress("making keys", 1.0)
-        return Keys("plain", "plain/1", model.commitment, model.source)
+        keys = Keys("plain", "plain/1", model.commitment, model.source)
+        if self.pinned and model.folder is not None:
+            record_identity(model.folder, keys)
+        return keys
 
     def recompute(self, source: bytes, proof: Proof, options: SetupOptions) -> bytes:
         return keccak256(source)
+
+    def recompute_key(self, model: Any, options: SetupOptions) -> bytes:
+        type(self).remade += 1
+        return keccak256(model.source)
 
     def prove(
         self,
@@ -66,7 +85,8 @@ class PlainBackend:
             Claim(keys.model, keccak256(b"".join(row[n].tobytes() for n in sorted(row))), bytes(32), context)
             for row in rows
         )
-        return Proof("plain/1", claims, {"output": [], "hidden": []}, claims[0].digest())
+        public = {"output": [], "hidden": [], "key": keccak256(keys.verifying_key).hex()}
+        return Proof("plain/1", claims, public, claims[0].digest())
 
     def verify(
         self, proof: Proof, expected: ClaimExpectation, policy: Policy, environment: Environment
@@ -78,7 +98,13 @@ class PlainBackend:
                 raise ClaimMismatch("context", "another", "this")
         if proof.payload != proof.claims[0].digest():
             raise ProofRejected("the hash differs")
-        verdict = VerifiedClaim(proof.claims, "plain", "plain/1", "cryptographic", "plain/1", 128)
+        digest = bytes.fromhex(str(proof.public["key"]))
+        if self.pinned and digest not in environment.pins.get(PINNED_KEYS, ()):
+            raise ProofRejected("the key")
+        revealed = ("everything",)
+        verdict = VerifiedClaim(
+            proof.claims, "plain", "plain/1", "cryptographic", "plain/1", 128, revealed=revealed, vk_digest=digest
+        )
         return replace(verdict, **self.verdict_changes)
 
 
