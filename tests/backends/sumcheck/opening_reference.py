@@ -29,9 +29,13 @@ def transform(coefficients: Sequence[int], root: int) -> list[int]:
         return list(coefficients)
     even = transform(coefficients[::2], root * root % P)
     odd = transform(coefficients[1::2], root * root % P)
-    turned = [value * pow(root, k, P) % P for k, value in enumerate(odd)]
-    low = [(a + b) % P for a, b in zip(even, turned, strict=True)]
-    return low + [(a - b) % P for a, b in zip(even, turned, strict=True)]
+    low, high, power = [], [], 1
+    for a, b in zip(even, odd, strict=True):
+        turned = b * power
+        low.append((a + turned) % P)
+        high.append((a - turned) % P)
+        power = power * root % P
+    return low + high
 
 
 def encode(rows: Matrix, log_blowup: int) -> Matrix:
