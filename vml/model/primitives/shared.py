@@ -74,9 +74,9 @@ def clamp(
         below = r.read(column, len(loops))
     y = result(above - below)
     if over:
-        r.zero("cut off above, so the result is the upper limit", loops, 0, [Product(1, above, hi - y)])
+        r.zero("cut off above only at the limit", loops, 0, [Product(1, above, hi - y)])
     if under:
-        r.zero("cut off below, so the result is the lower limit", loops, 0, [Product(1, below, y - lo)])
+        r.zero("cut off below only at the limit", loops, 0, [Product(1, below, y - lo)])
     if joined:
         r.nonnegative("what is cut off", loops, above + below, tops[0], 0, exact=exact)
         r.within("result", loops, y, lo, hi)
@@ -138,7 +138,7 @@ def is_nonzero(
     if flag is None:
         flag = r.read(r.witness(name, loops, lambda e: e(value, r.loops(loops)) != 0), len(loops))
     r.zero(name, loops, flag, [Product(-1, value, inverse)])
-    r.zero(f"{name}, or the number is zero", loops, 0, [Product(1, 1 - flag, value)])
+    r.zero(f"{name}, or it is zero", loops, 0, [Product(1, 1 - flag, value)])
     return flag
 
 
