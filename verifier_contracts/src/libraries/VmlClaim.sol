@@ -30,9 +30,8 @@ library VmlClaim {
         "Context(address requester,uint256 chainId,address contract,bytes32 requestId,address payee,uint64 expiry)"
     );
 
-    bytes32 internal constant DOMAIN_SEPARATOR = keccak256(
-        abi.encode(keccak256("EIP712Domain(string name,string version)"), keccak256("vml"), keccak256("1"))
-    );
+    bytes32 internal constant DOMAIN_SEPARATOR =
+        keccak256(abi.encode(keccak256("EIP712Domain(string name,string version)"), keccak256("vml"), keccak256("1")));
 
     /// @notice The digest that every backend proves, signs, asserts or absorbs.
     function digest(Claim memory claim) internal pure returns (bytes32) {

@@ -179,9 +179,7 @@ library VmlCommitment {
         pure
         returns (bytes32)
     {
-        return keccak256(
-            abi.encodePacked(TAG_MODEL, semantics, graph, keccak256(inputSpec), keccak256(outputSpec))
-        );
+        return keccak256(abi.encodePacked(TAG_MODEL, semantics, graph, keccak256(inputSpec), keccak256(outputSpec)));
     }
 
     /// @notice A claim field whose preimage stays with its owner.
