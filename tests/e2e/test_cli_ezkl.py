@@ -82,7 +82,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
         assert done.returncode == 0, done.stderr
         use = ["--requester", PERSON, "--chain", 1, "--contract", PERSON, "--request", WORD, "--payee", PERSON]
         context = run("context", *use, "--expiry", 1).stdout.strip()
-        done = run("prove", folder, CIRCUIT / "sample.npz", "-o", proof, "--context", context, "--json")
+        done = run(
+            "prove", folder, CIRCUIT / "sample.npz", "-o", proof, "--backend", "ezkl", "--context", context, "--json"
+        )
         assert done.returncode == 0, done.stderr
         value = answer(done)
         yield Made(folder, proof, value["claims"][0]["model"], context, value)

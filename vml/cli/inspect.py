@@ -65,7 +65,8 @@ def _proof(path: Path) -> dict[str, Any]:
 
 def _public(proof: Proof) -> list[str]:
     """Which sections the proof shows, in words."""
-    return sorted(f"{name} values" if isinstance(value, list) else name for name, value in proof.public.items())
+    shown = [(name, value) for name, value in proof.public.items() if name != "hidden"]
+    return sorted(f"{name} values" if isinstance(value, list) else name for name, value in shown)
 
 
 def _key(path: Path) -> dict[str, Any]:

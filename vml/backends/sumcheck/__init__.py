@@ -55,19 +55,18 @@ class SumcheckBackend:
         missing = [package for package in NEEDED if find_spec(package) is None]
         if missing:
             raise BackendUnavailable(f"sumcheck needs {', '.join(missing)}: pip install 'vml[sumcheck]'")
-        if any(find_spec(f"{__name__}.{module}") is None for module in ("setup", "prover", "verifier")):
-            raise BackendUnavailable("sumcheck is being built")
 
     def estimate(self, model: Model, visibility: Visibility) -> Estimate:
         """Predict the cost from the sizes of the graph; nothing is committed to."""
         _refuse_hiding(visibility)
         if find_spec(f"{__name__}.estimate") is None:
             return Estimate(fits=True, reasons=("nothing predicts its cost yet",))
-        result: Estimate = _module("estimate").estimate(model, visibility)
+        result: Estimate = import_module(f"{__name__}.estimate").estimate(model, visibility)
         return result
 
     def setup(self, model: Model, options: SetupOptions) -> Keys:
         """Commit to the weights, or take that from the cache; record the key in the model's folder."""
+        from vml.backends.sumcheck.setup import setup
         from vml.identities import record_identity
         from vml.keccak import keccak256
 
@@ -75,7 +74,7 @@ class SumcheckBackend:
         _refuse_options(options)
         if not model.inputs:
             raise UnsupportedModel("the model has no input, so there is nothing that a claim could be about")
-        keys: Keys = _module("setup").setup(model, options)
+        keys = setup(model, options)
         if options.check:
             again = self.recompute_key(model, options)
             if again != keccak256(keys.verifying_key):
@@ -96,8 +95,9 @@ class SumcheckBackend:
 
     def recompute_key(self, model: Model, options: SetupOptions) -> bytes:
         """The digest of the verifying key, from the weights and nothing else."""
-        digest: bytes = _module("setup").recompute_key(model).digest
-        return digest
+        from vml.backends.sumcheck.setup import recompute_key
+
+        return recompute_key(model).digest
 
     def prove(
         self,
@@ -109,20 +109,22 @@ class SumcheckBackend:
         progress: Progress | None = None,
     ) -> Proof:
         """Prove the model on one input or on several, in one proof with one claim each."""
+        from vml.backends.sumcheck.prover import prove
+
         _refuse_hiding(visibility)
         model = keys.compiled
         if keys.backend != self.name or model is None:
             raise ValueError("these are not sumcheck keys, or they have lost their model: make them with setup")
         rows = [inputs] if isinstance(inputs, Mapping) else list(inputs)
-        proof: Proof = _module("prover").prove(model, keys, [model.quantize(row) for row in rows], context, progress)
-        return proof
+        return prove(model, keys, [model.quantize(row) for row in rows], context, progress)
 
     def verify(
         self, proof: Proof, expected: ClaimExpectation, policy: Policy, environment: Environment
     ) -> VerifiedClaim:
         """Check everything, or raise ``VerificationError``."""
-        verdict: VerifiedClaim = _module("verifier").verify(proof, expected, policy, environment)
-        return verdict
+        from vml.backends.sumcheck.verifier import verify
+
+        return verify(proof, expected, policy, environment)
 
 
 def _refuse_hiding(visibility: Visibility) -> None:
@@ -147,14 +149,3 @@ def _refuse_options(options: SetupOptions) -> None:
             raise ValueError(
                 f"sumcheck proves the compiled model as it is and has no set-up file: {name} means nothing"
             )
-
-
-def _module(name: str) -> Any:
-    """A module beside this one."""
-    full = f"{__name__}.{name}"
-    try:
-        return import_module(full)
-    except ModuleNotFoundError as error:
-        if error.name != full:
-            raise
-        raise BackendUnavailable("sumcheck is being built") from error
