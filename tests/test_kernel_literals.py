@@ -2,8 +2,8 @@
 
 numba types a literal, and a global that is a plain int, as int64; uint64 mixed with int64 is no longer uint64, and
 shifts, comparisons and products go wrong without a word: in a prover or a hash that is a soundness bug. So in every
-function under ``@njit`` each integer that is an operand of arithmetic, of a comparison or of an augmented assignment
-is a typed constant, as np.uint64(1) or np.int64(1).
+function under ``@njit`` or ``@inlined`` each integer that is an operand of arithmetic, of a comparison or of an
+augmented assignment is a typed constant, as np.uint64(1) or np.int64(1).
 
 Bare integers are allowed where they cannot reach a word: inside a subscript (``x[i, 0]``, ``t[j - 1]``: an index of
 the wrong type is refused by numba), in the arguments of range, prange and of the functions that make arrays, and in
@@ -24,7 +24,7 @@ TYPED_CALLS = {"uint64", "int64", "uint32", "int32", "uint8", "int8", "float64"}
 
 
 def compiled(function: ast.FunctionDef) -> bool:
-    return any("njit" in ast.unparse(decorator) for decorator in function.decorator_list)
+    return any(word in ast.unparse(decorator) for decorator in function.decorator_list for word in ("njit", "inlined"))
 
 
 def plain(node: ast.AST, ints: set[str]) -> bool:
@@ -106,7 +106,7 @@ def test_kernels_are_found() -> None:
         "b = a ^ (MASK << 1)",
     ],
 )
-@pytest.mark.parametrize("decorator", ["njit", "njit(cache=True)", "numba.njit(inline='always')"])
+@pytest.mark.parametrize("decorator", ["njit", "njit(cache=True)", "numba.njit(inline='always')", "inlined"])
 def test_the_rule_catches(statement: str, decorator: str) -> None:
     source = f"MASK = 2**32 - 1\n@{decorator}\ndef f(a, x):\n    {statement}\n"
     assert violations(source)

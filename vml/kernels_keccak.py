@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from vml.field.inlined import inlined
+
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 WIDTH = 8
@@ -66,7 +68,7 @@ def _round_constants() -> Words:
 _ROUND_CONSTANTS = _round_constants()
 
 
-@njit(inline="always")
+@inlined
 def _rotl(x, n):  # type: ignore[no-untyped-def]
     return (x << n) | (x >> (_U64 - n))
 

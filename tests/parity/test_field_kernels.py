@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from numba import njit
+from numba.core.errors import TypingError
 
 from vml.field import goldilocks as gl
 from vml.field import kernels
 from vml.field.goldilocks import Ext, P
+from vml.field.inlined import inlined
 
 EDGES = (0, 1, 2, 7, P - 1, P - 2, 2**32 - 1, 2**32, 2**32 + 1, P - 2**32, P - 2**32 - 1, 2**63, 2**63 - 1, P >> 1)
 Words = np.ndarray
@@ -40,25 +45,37 @@ def empty(*shape: int) -> Words:
     return np.full(shape, 2**64 - 1, np.uint64)
 
 
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An inlined function, in a kernel of its own."""
+    return njit(lambda *words: function(*words))
+
+
+ADD, SUB, MUL, NEG = (compiled(f) for f in (kernels.add, kernels.sub, kernels.mul, kernels.neg))
+TIMES_SEVEN, FROM_HALVES = compiled(kernels.times_seven), compiled(kernels.from_halves)
+REDUCE_WIDE, WIDE = compiled(kernels.reduce_wide), compiled(kernels.wide)
+EXT_ADD, EXT_SUB, EXT_MUL = (compiled(f) for f in (kernels.ext_add, kernels.ext_sub, kernels.ext_mul))
+EXT_SCALE = compiled(kernels.ext_scale)
+
+
 def test_scalars_on_all_pairs_of_edges() -> None:
     edges = [*EDGES, *ints(base(20))]
     for a in edges:
-        assert kernels.neg(np.uint64(a)) == -a % P
-        assert kernels.times_seven(np.uint64(a)) == 7 * a % P
+        assert NEG(np.uint64(a)) == -a % P
+        assert TIMES_SEVEN(np.uint64(a)) == 7 * a % P
         for b in edges:
             x, y = np.uint64(a), np.uint64(b)
-            assert kernels.add(x, y) == (a + b) % P
-            assert kernels.sub(x, y) == (a - b) % P
-            assert kernels.mul(x, y) == a * b % P
-            assert kernels.from_halves(x, y) == (a + (b << 32)) % P
+            assert ADD(x, y) == (a + b) % P
+            assert SUB(x, y) == (a - b) % P
+            assert MUL(x, y) == a * b % P
+            assert FROM_HALVES(x, y) == (a + (b << 32)) % P
 
 
 def test_reduction_of_any_two_words() -> None:
     words = [*EDGES, P, P + 1, 2**64 - 1, 2**64 - 2**32, 2**64 - 2**32 - 1]
     for low in words:
         for high in words:
-            assert kernels.reduce_wide(np.uint64(low), np.uint64(high)) == (low + (high << 64)) % P
-            product = kernels.wide(np.uint64(low), np.uint64(high))
+            assert REDUCE_WIDE(np.uint64(low), np.uint64(high)) == (low + (high << 64)) % P
+            product = WIDE(np.uint64(low), np.uint64(high))
             assert int(product[0]) + (int(product[1]) << 64) == low * high
 
 
@@ -66,10 +83,10 @@ def test_extension_scalars() -> None:
     xs, ys = exts(ext(40)), exts(ext(41))
     for (a, b), (c, d) in zip(xs, ys, strict=False):
         words = [np.uint64(n) for n in (a, b, c, d)]
-        assert kernels.ext_mul(*words) == gl.mul((a, b), (c, d))
-        assert kernels.ext_add(*words) == gl.add((a, b), (c, d))
-        assert kernels.ext_sub(*words) == gl.sub((a, b), (c, d))
-        assert kernels.ext_scale(*words[:3]) == gl.scale((a, b), c)
+        assert EXT_MUL(*words) == gl.mul((a, b), (c, d))
+        assert EXT_ADD(*words) == gl.add((a, b), (c, d))
+        assert EXT_SUB(*words) == gl.sub((a, b), (c, d))
+        assert EXT_SCALE(*words[:3]) == gl.scale((a, b), c)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
@@ -162,3 +179,19 @@ def test_dots(n: int) -> None:
     a, b, c = ext(n), ext(n)[::-1].copy(), base(n)
     assert kernels.dot_ext(a, b) == gl.dot(exts(a), exts(b))
     assert kernels.dot_base(a, c) == gl.dot_base(exts(a), ints(c))
+
+
+@pytest.mark.parametrize("second", [1, np.int64(1), np.uint32(1), True, 1.0])
+def test_a_word_meets_words_only(second: object) -> None:
+    with pytest.raises(TypingError):
+        ADD(np.uint64(1), second)
+
+
+@pytest.mark.parametrize("constant", [1, np.int64(1), np.uint32(1), 1.0])
+def test_a_constant_is_a_word(constant: Any) -> None:
+    @inlined
+    def plus(a: Any) -> Any:
+        return a + constant
+
+    with pytest.raises((TypeError, TypingError)):
+        compiled(plus)(np.uint64(1))

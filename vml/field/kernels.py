@@ -7,8 +7,8 @@ a range ``first..last`` of what they write, and the caller splits it.
 In kernels every literal is a typed constant: numba promotes uint64 mixed with a bare literal to a signed or
 floating type without a word.
 
-Scalars are inlined where they are used, as numba code: inlined later, by LLVM, they keep loops out of the vector
-registers. For the same reason a product of two words is put together from four products of half words (one of
+Scalars are laid out where they are used (`vml.field.inlined`): inlined later, by LLVM, they keep loops out of the
+vector registers. For the same reason a product of two words is put together from four products of half words (one of
 64 x 64 -> 128 bits runs in one lane; in loops over arrays it measured half as fast), corrections are masks, and
 `pairs` pins the layout of extension arrays.
 
@@ -24,6 +24,7 @@ import numpy as np
 from numba import njit
 
 from vml.field.goldilocks import P
+from vml.field.inlined import inlined
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -36,13 +37,13 @@ _WIDE = np.int64(16)
 _BLOCK = np.int64(512)  # elements: blocks of two operands and a result stay in the first cache
 
 
-@njit(inline="always")
+@inlined
 def mask(condition):  # type: ignore[no-untyped-def]
     """All ones where the condition holds: conditional corrections without branches, which would be mispredicted."""
-    return _U0 - np.uint64(condition)
+    return condition.spread()
 
 
-@njit(inline="always")
+@inlined
 def wide(a, b):  # type: ignore[no-untyped-def]
     """The 128-bit product of any two words, as (low word, high word)."""
     a0, a1 = a & _EPSILON, a >> _U32
@@ -53,7 +54,7 @@ def wide(a, b):  # type: ignore[no-untyped-def]
     return (low & _EPSILON) | (other << _U32), a1 * b1 + (middle >> _U32) + (other >> _U32)
 
 
-@njit(inline="always")
+@inlined
 def reduce_wide(low, high):  # type: ignore[no-untyped-def]
     """low + 2^64 high modulo p, for any two words."""
     top, mid = high >> _U32, high & _EPSILON
@@ -64,57 +65,57 @@ def reduce_wide(low, high):  # type: ignore[no-untyped-def]
     return r - (_P & mask(r >= _P))
 
 
-@njit(inline="always")
+@inlined
 def add(a, b):  # type: ignore[no-untyped-def]
     s = a + b
     return s - (_P & mask((s < a) | (s >= _P)))
 
 
-@njit(inline="always")
+@inlined
 def sub(a, b):  # type: ignore[no-untyped-def]
     return a - b + (_P & mask(a < b))
 
 
-@njit(inline="always")
+@inlined
 def neg(a):  # type: ignore[no-untyped-def]
     return (_P - a) & mask(a > _U0)
 
 
-@njit(inline="always")
+@inlined
 def mul(a, b):  # type: ignore[no-untyped-def]
     low, high = wide(a, b)
     return reduce_wide(low, high)
 
 
-@njit(inline="always")
+@inlined
 def times_seven(a):  # type: ignore[no-untyped-def]
     """7a: 8a - a, where 8a is one word and three bits."""
     return sub(reduce_wide(a << _U3, a >> np.uint64(61)), a)
 
 
-@njit(inline="always")
+@inlined
 def from_halves(low, high):  # type: ignore[no-untyped-def]
     """low + 2^32 high modulo p, for any two words."""
     return add(reduce_wide(low, _U0), reduce_wide(high << _U32, high >> _U32))
 
 
-@njit(inline="always")
+@inlined
 def ext_add(a0, a1, b0, b1):  # type: ignore[no-untyped-def]
     return add(a0, b0), add(a1, b1)
 
 
-@njit(inline="always")
+@inlined
 def ext_sub(a0, a1, b0, b1):  # type: ignore[no-untyped-def]
     return sub(a0, b0), sub(a1, b1)
 
 
-@njit(inline="always")
+@inlined
 def ext_mul(a0, a1, b0, b1):  # type: ignore[no-untyped-def]
     """(a0 + a1 X)(b0 + b1 X) with X^2 = 7."""
     return add(mul(a0, b0), times_seven(mul(a1, b1))), add(mul(a0, b1), mul(a1, b0))
 
 
-@njit(inline="always")
+@inlined
 def ext_scale(a0, a1, b):  # type: ignore[no-untyped-def]
     """(a0 + a1 X) b for a base element b."""
     return mul(a0, b), mul(a1, b)

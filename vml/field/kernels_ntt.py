@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from vml.field.goldilocks import P
+from vml.field.inlined import inlined
 from vml.field.kernels import add, mul, sub
 
 LIMB_BITS = 22
@@ -28,7 +29,7 @@ _2_22, _2_32, _2_44, _2_54, _2_76 = (np.uint64(2**n % P) for n in (22, 32, 44, 5
 _S0, _S1, _S2, _S3, _S4, _S5, _S6, _S7, _S8 = (np.int64(n) for n in range(9))
 
 
-@njit(inline="always")
+@inlined
 def _transform_4(a, b, c, d, i):  # type: ignore[no-untyped-def]
     """The 4-point transform with primitive root i."""
     s, t = add(a, c), sub(a, c)

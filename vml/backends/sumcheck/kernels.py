@@ -13,23 +13,24 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from vml.field.inlined import inlined
 from vml.field.kernels import add, ext_add, ext_mul, ext_sub, reduce_wide
 
 _U0, _U1, _U32 = np.uint64(0), np.uint64(1), np.uint64(32)
 _MASK = np.uint64(2**32 - 1)
 
 
-@njit(inline="always")
+@inlined
 def low_half(a):  # type: ignore[no-untyped-def]
     return a & _MASK
 
 
-@njit(inline="always")
+@inlined
 def high_half(a):  # type: ignore[no-untyped-def]
     return a >> _U32
 
 
-@njit(inline="always")
+@inlined
 def joined(low, high):  # type: ignore[no-untyped-def]
     """low + 2^32 high modulo p: the sum whose halves were summed apart."""
     return add(reduce_wide(low, _U0), reduce_wide(high << _U32, high >> _U32))

@@ -23,6 +23,7 @@ from numba import njit
 
 from vml.backends.sumcheck.kernels import high_half, joined, low_half
 from vml.backends.sumcheck.opening.columns import TAG_LEAF, TAG_NODE
+from vml.field.inlined import inlined
 from vml.field.kernels import add, ext_scale, mul, neg, pairs, sub, times_seven
 from vml.kernels_keccak import DIGEST_WORDS, RATE_LANES, WIDTH, permute
 
@@ -119,7 +120,7 @@ def hash_nodes(tree, level, first, last):  # type: ignore[no-untyped-def]
                 tree[base + j, k] = state[k * _WIDTH + j]
 
 
-@njit(inline="always")
+@inlined
 def _at_two(low, high):  # type: ignore[no-untyped-def]
     """2 high - low: at 2, the line that is low at 0 and high at 1."""
     return add(high, sub(high, low))
@@ -170,7 +171,7 @@ def round_base(functional, values, half, first, last):  # type: ignore[no-untype
     return zero0, zero1, two0, two1
 
 
-@njit(inline="always")
+@inlined
 def _parts(a0, a1, b0, b1):  # type: ignore[no-untyped-def]
     """The products that make up (a0 + a1 X)(b0 + b1 X): those of 1, of X^2, of X."""
     return mul(a0, b0), mul(a1, b1), add(mul(a0, b1), mul(a1, b0))
