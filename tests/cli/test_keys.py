@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,27 @@ def test_a_batch_is_shown_claim_by_claim(pinned: object, compiled: Path, tmp_pat
     ]
     assert value["revealed"] == ["everything"]
     assert vml("verify", tmp_path / "p.json", "--model", OTHER, "--key", OTHER, "--json").json["revealed"] == []
+
+
+def test_a_batch_is_refused_before_any_work(
+    plain: type[PlainBackend], compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vml: Vml
+) -> None:
+    def never(*arguments: object) -> None:
+        raise AssertionError("keys were made")
+
+    monkeypatch.setattr(plain, "setup", never)
+    np.savez(tmp_path / "rows.npz", x=np.zeros((4097, 4), np.float32))
+    done = vml("prove", compiled, tmp_path / "rows.npz", "-o", tmp_path / "p.json", "--batch", "--backend", "plain")
+    assert done.code == 2
+    assert "4096" in done.err
+    able = plain().capabilities()
+    monkeypatch.setattr(plain, "capabilities", lambda self: replace(able, batch=False))
+    np.savez(tmp_path / "rows.npz", x=np.zeros((2, 4), np.float32))
+    done = vml("prove", compiled, tmp_path / "rows.npz", "-o", tmp_path / "p.json", "--batch", "--backend", "plain")
+    assert done.code == 2
+    assert "one input at a time" in done.err
+    with pytest.raises(ValueError, match="1 to 4096"):
+        api.prove(compiled, [], backend="plain")
 
 
 def test_identities_are_recorded_once(pinned: type[PlainBackend], compiled: Path) -> None:

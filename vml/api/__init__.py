@@ -12,7 +12,7 @@ from vml.api.keys import key_record, read_key, read_opening, save_opening, save_
 from vml.api.models import ModelLike, compile, load_model
 from vml.api.pins import accepted_keys
 from vml.api.planning import Choice, Option, choose_backend, plan
-from vml.api.proving import prove, setup, with_context_preimage
+from vml.api.proving import prove, require_batch, setup, with_context_preimage
 from vml.api.verifying import verify
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "read_key",
     "read_opening",
     "recorded_identities",
+    "require_batch",
     "save_opening",
     "save_verifying_key",
     "setup",

@@ -74,8 +74,7 @@ def prove(
     chosen = get_backend(backend)
     chosen.available()
     rows = [inputs] if isinstance(inputs, Mapping) else list(inputs)
-    if not rows:
-        raise ValueError("a batch has at least one input")
+    require_batch(backend, batch, len(rows))
     # The model's own declared range holds for every backend: a value it was not made for is refused, not proved.
     for row in rows:
         compiled.quantize(row)
@@ -86,6 +85,25 @@ def prove(
             raise ValueError(f"the set-up options say {options.visibility}, the proof asks for {visibility}")
         keys = chosen.setup(compiled, options)
     return chosen.prove(keys, inputs, context, visibility=visibility, progress=progress)
+
+
+def require_batch(backend: str, batch: bool, count: int) -> None:
+    """Refuse a number of inputs that one proof of a backend cannot be about, before any work is done.
+
+    Args:
+        backend: its name.
+        batch: whether several inputs were asked for, if only as a list of one.
+        count: of inputs.
+
+    Raises:
+        ValueError: no input, too many, or a batch for a backend that proves one input at a time.
+    """
+    from vml.proof import MAX_CLAIMS
+
+    if not 1 <= count <= MAX_CLAIMS:
+        raise ValueError(f"a batch has 1 to {MAX_CLAIMS} inputs, given were {count}")
+    if batch and not get_backend(backend).capabilities().batch:
+        raise ValueError(f"{backend} proves one input at a time; `vml plan --batch` says who proves several")
 
 
 def with_context_preimage(proof: Proof, context: Context) -> Proof:

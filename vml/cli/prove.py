@@ -66,6 +66,7 @@ def prove(
             choice = api.choose_backend(compiled, visibility, batch=batch)
             backend, why = choice.backend, choice.why
             out.note(f"backend {backend}: {why}")
+        api.require_batch(backend, batch, len(rows))
         options = args.setup_options(visibility, srs, memory_limit, time_limit, progress)
         keys = api.setup(compiled, backend, options)
         ready = time.monotonic()
