@@ -67,8 +67,8 @@ interface IVmlRouter is IERC165 {
     error PolicyUnknown(bytes32 policyId);
     error PolicyIsEmpty();
     error PolicyNotAscending();
-    /// @notice `key` is zero where none of the policy's keys is for the claim's model.
-    error PolicyRefuses(bytes32 policyId, bytes32 key, bytes4 selector);
+    /// @notice The selector is none of the policy's, or none of its keys is for the claim's model.
+    error PolicyRefuses(bytes32 policyId, bytes32 model, bytes4 selector);
     error NotDeterministic(bytes32 key);
     error NotEquivocation();
 
@@ -83,8 +83,7 @@ interface IVmlRouter is IERC165 {
         view
         returns (bytes4 selector);
 
-    /// @notice Verifies under the first of the policy's keys that is for the claim's model and has the backend enabled;
-    /// reverts unless proved.
+    /// @notice Verifies under each of the policy's keys for the claim's model until one accepts; reverts if none does.
     function verifyWithPolicy(bytes32 policyId, VmlClaim.Claim calldata claim, bytes calldata proof)
         external
         view
