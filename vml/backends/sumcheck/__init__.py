@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +57,10 @@ class SumcheckBackend:
 
     def estimate(self, model: Model, visibility: Visibility) -> Estimate:
         """Predict the cost from the sizes of the graph; nothing is committed to."""
+        from vml.backends.sumcheck.estimate import estimate
+
         _refuse_hiding(visibility)
-        if find_spec(f"{__name__}.estimate") is None:
-            return Estimate(fits=True, reasons=("nothing predicts its cost yet",))
-        result: Estimate = import_module(f"{__name__}.estimate").estimate(model, visibility)
-        return result
+        return estimate(model, visibility)
 
     def setup(self, model: Model, options: SetupOptions) -> Keys:
         """Commit to the weights, or take that from the cache; record the key in the model's folder."""
