@@ -156,8 +156,8 @@ class Column:
     Attributes:
         name: for messages. node: which node brought it. shape: its dimensions.
         constant: part of the model (committed in set-up), not of one run.
-        compute: for witness columns: int64 values of ``shape`` from an evaluator of expressions over the columns
-            before it; None for outputs of nodes and for multiplicities.
+        compute: for witness columns: values of ``shape`` from an evaluator of expressions over the columns before it,
+            int64, a negative one for its residue; None for outputs of nodes and for multiplicities.
         limb: which 16 bits of those values the column holds; None: all of them.
     """
 
