@@ -1,4 +1,4 @@
-"""Whole runs of the protocol: models with their keys, columns of honest and of lying provers, envelopes made of them."""
+"""Whole runs of the protocol: models with their keys, columns of honest and of lying provers, envelopes of them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tests.laws import relation_checker
 from vml.backends.sumcheck import prover, verifier
 from vml.backends.sumcheck.binding import begin, boundary_tensors
 from vml.backends.sumcheck.circuit import Circuit
+from vml.backends.sumcheck.fractions import prover as fractions_prover
+from vml.backends.sumcheck.fractions.types import FractionClaim, FractionLayer, FractionProof
 from vml.backends.sumcheck.opening.prover import Committed
 from vml.backends.sumcheck.payload import Body, decode_body, decode_payload, encode_body, encode_graph, encode_payload
 from vml.backends.sumcheck.scheme import NAME, SCHEME
@@ -26,11 +28,12 @@ from vml.backends.sumcheck.statement import Row, commit, public_section, row_of
 from vml.backends.sumcheck.witness import build_columns
 from vml.backends.types import PINNED_KEYS, ClaimExpectation, Environment, Keys, VerifiedClaim
 from vml.claim import ZERO_CONTEXT, Claim
+from vml.field.goldilocks import ZERO, Ext, add, inv, mul, neg, sub
 from vml.model import Model, compile_model
 from vml.model.builder import Builder, Value
 from vml.model.graph import Graph, TensorSpec
 from vml.model.primitives import PRIMITIVES
-from vml.model.relation import MODULUS, Expression, System
+from vml.model.relation import LIMB, LIMB_BITS, MODULUS, Column, Evaluate, Expression, System
 from vml.policy import Policy
 from vml.proof import Proof
 from vml.transcript import Transcript
@@ -107,11 +110,17 @@ class Stage:
             values.append([signed(v) for v in lies[k](list(flat))] if k in lies else flat)
         return values
 
-    def columns(self, values: Sequence[Array]) -> list[Array]:
-        """All columns, further witnesses as an honest prover computes them, multiplicities as they are asked for."""
+    def columns(
+        self, values: Sequence[Array], lies: Mapping[int, Callable[[list[int]], list[int]]] | None = None
+    ) -> list[Array]:
+        """All columns, further witnesses as an honest prover computes them, multiplicities as they are asked for.
+
+        Args:
+            lies: by number of a witness column; what is computed from that column is computed from the lie.
+        """
         system = self.circuit(len(values[self.graph.inputs[0].node])).arrangement.system
-        bare = replace(system, lookups=[])
-        columns = build_columns(bare, values)
+        described = [_lying(c, lies[k]) if lies and k in lies else c for k, c in enumerate(system.columns)]
+        columns = build_columns(replace(system, columns=described, lookups=[]), values)
         recount(system, columns)
         return columns
 
@@ -143,13 +152,19 @@ class Stage:
         return Proof(SCHEME, self.claims(sides, context), public, payload)
 
     def prove(
-        self, columns: Sequence[Array], sides: Sequence[Row] | None = None, batch: int = 1, exact: bool = True
+        self,
+        columns: Sequence[Array],
+        sides: Sequence[Row] | None = None,
+        batch: int = 1,
+        exact: bool = True,
+        fractions: Callable[..., Any] | None = None,
     ) -> Proof:
         """Prove columns, true or not, as an honest prover would.
 
         Args:
             sides: what is claimed; by default what the columns say.
             exact: lookups are evaluated modulo p, position by position: a lie may hold any residue.
+            fractions: proves the lookups instead of `any_fractions`.
         """
         sides = self.sides(columns, batch) if sides is None else sides
         circuit = self.circuit(len(sides))
@@ -157,7 +172,10 @@ class Stage:
         def evaluate(expression: Expression, _: Any, loops: Sequence[int]) -> Array:
             return evaluate_exactly(expression, columns, loops)
 
-        with mock.patch.object(prover, "evaluate", evaluate if exact else prover.evaluate):
+        with (
+            mock.patch.object(prover, "evaluate", evaluate if exact else prover.evaluate),
+            mock.patch.object(prover, "prove_fractions", fractions or any_fractions),
+        ):
             body = prover.prove_columns(
                 circuit, self.fixed, columns, boundary_tensors(circuit, sides), self.transcript(sides)
             )
@@ -169,7 +187,7 @@ class Stage:
     def public_prove(self, rows: Sequence[Inputs], context: bytes = ZERO_CONTEXT) -> Proof:
         """By the backend's own `prove`."""
         keys = Keys(NAME, SCHEME, self.model.commitment, self.key.encode(), compiled=self.model)
-        with mock.patch.object(prover, "commit_fixed", lambda *_: self.fixed):
+        with mock.patch.object(prover, "commit_fixed", return_value=self.fixed):
             return prover.prove(self.model, keys, rows, context, None)
 
     def verify(self, proof: Proof, **expected: Any) -> VerifiedClaim:
@@ -188,6 +206,20 @@ class Stage:
     def with_body(self, proof: Proof, body: Body | bytes) -> Proof:
         body = body if isinstance(body, bytes) else encode_body(body)
         return replace(proof, payload=encode_payload(*decode_payload(proof.payload)[:2], body))
+
+
+def _lying(column: Column, alter: Callable[[list[int]], list[int]]) -> Column:
+    """A witness column that is computed and then altered."""
+
+    def compute(evaluate: Evaluate) -> Array:
+        assert column.compute is not None
+        true = np.asarray(column.compute(evaluate), dtype=np.int64)
+        if column.limb is not None:
+            true = true >> (LIMB_BITS * column.limb) & (LIMB - 1)
+        true = np.broadcast_to(true, column.shape)
+        return np.array(alter(true.reshape(-1).tolist()), dtype=np.int64).reshape(column.shape)
+
+    return replace(column, compute=compute, limb=None)
 
 
 def _named(specs: Sequence[TensorSpec], columns: Sequence[Array], k: int) -> dict[str, Array]:
@@ -214,6 +246,39 @@ class _Flat(Sequence[Any]):
 
     def __len__(self) -> int:
         return len(self._columns)
+
+
+def any_fractions(
+    numerators: Array, denominators: Array, transcript: Transcript, _: Any = None, mend: bool = False
+) -> tuple[FractionProof, FractionClaim]:
+    """As `prove_fractions`, but of any sum.
+
+    Args:
+        mend: say of the root what makes the sum zero.
+    """
+    tree = fractions_prover._grow(numerators, denominators)
+    size = len(numerators)
+    scratch = [np.empty((4 * max(1, size >> shift), 2), np.uint64) for shift in (2, 3)]
+    mixed = np.empty((size >> 1, 2), np.uint64)
+    layers, point, numerator, denominator = [], list[Ext](), ZERO, ZERO
+    for k, (p, q) in enumerate(tree):
+        rounds: Any = ()
+        p0, p1, q0, q1 = (tuple(map(int, half[0])) for half in (*p, *q))
+        if mend:
+            p0 = neg(mul(mul(p1, q0), inv(q1)))
+        values, bound = (p0, p1, q0, q1), list[Ext]()
+        if k:
+            fold = transcript.sample_ext("fractions/fold")
+            layer = fractions_prover._Layer(p, q, point, fold, mixed[: 1 << k], scratch)
+            rounds, values, bound = layer.prove(add(numerator, mul(fold, denominator)), transcript)
+        layers.append(FractionLayer(rounds, values))
+        transcript.observe_ext("fractions/values", values)
+        child = transcript.sample_ext("fractions/child")
+        p0, p1, q0, q1 = values
+        numerator = add(p0, mul(child, sub(p1, p0)))
+        denominator = add(q0, mul(child, sub(q1, q0)))
+        point = [child, *bound]
+    return FractionProof(tuple(layers)), FractionClaim(tuple(point), numerator, denominator)
 
 
 def recount(system: System, columns: list[Array]) -> list[str]:
