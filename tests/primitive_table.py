@@ -45,7 +45,7 @@ def render() -> str:
         "carry no computation and are bound by the claim and by the descriptor's tensor root.",
         "",
         "| kind | primitive | descriptor attributes | "
-        + " | ".join(["interpreter", "executor", "random graphs", "relation", *OPEN])
+        + " | ".join(["interpreter", "executor", "random graphs", "relation", "lying prover", *OPEN])
         + " |",
         "|---|---|---|---|---|---|---|---|" + "---|" * len(OPEN),
     ]
