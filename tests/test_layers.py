@@ -44,6 +44,7 @@ EXTRAS = {
     "ezkl",
     "filelock",
     "google",  # protobuf, which onnx brings
+    "llvmlite",  # which numba brings
     "mpmath",
     "numba",
     "onnx",

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from vml.field.inlined import inlined
+from vml.field.kernels_inlined import inlined
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -308,7 +308,9 @@ def _run(
     """Hash whole groups of `WIDTH` messages on all cores, and the rest in one zero-padded group."""
     digests = np.empty((whole.size // step + 1) * WIDTH * DIGEST_WORDS, dtype=np.uint64)
     groups = whole.size // step
-    words = whole.view(np.uint64)
+    words, last = whole.view(np.uint64), np.zeros(step if rest.size else 0, dtype=np.uint8)
+    last[: rest.size] = rest
+    words.flags.writeable = last.flags.writeable = False  # another form of array would be another kernel
     workers = _cores() if groups * WIDTH >= _PARALLEL_MESSAGES else 1
     bounds = [np.uint64(groups * i // workers * WIDTH) for i in range(workers + 1)]
     if workers == 1:
@@ -318,7 +320,5 @@ def _run(
             for done in [pool.submit(kernel, words, digests, *pair) for pair in itertools.pairwise(bounds)]:
                 done.result()
     if rest.size:
-        last = np.zeros(step, dtype=np.uint8)
-        last[: rest.size] = rest
         kernel(last.view(np.uint64), digests[groups * WIDTH * DIGEST_WORDS :], np.uint64(0), np.uint64(WIDTH))
     return digests.view(np.uint8)[: count * DIGEST_WORDS * 8].tobytes()

@@ -14,7 +14,7 @@ from numba.core.errors import TypingError
 from vml.field import goldilocks as gl
 from vml.field import kernels
 from vml.field.goldilocks import Ext, P
-from vml.field.inlined import inlined
+from vml.field.kernels_inlined import inlined
 
 EDGES = (0, 1, 2, 7, P - 1, P - 2, 2**32 - 1, 2**32, 2**32 + 1, P - 2**32, P - 2**32 - 1, 2**63, 2**63 - 1, P >> 1)
 Words = np.ndarray

@@ -7,9 +7,9 @@ a range ``first..last`` of what they write, and the caller splits it.
 In kernels every literal is a typed constant: numba promotes uint64 mixed with a bare literal to a signed or
 floating type without a word.
 
-Scalars are laid out where they are used (`vml.field.inlined`): inlined later, by LLVM, they keep loops out of the
-vector registers. For the same reason a product of two words is put together from four products of half words (one of
-64 x 64 -> 128 bits runs in one lane; in loops over arrays it measured half as fast), corrections are masks, and
+Scalars are laid out where they are used (`vml.field.kernels_inlined`): inlined later, by LLVM, they keep loops out of
+the vector registers. For the same reason a product of two words is put together from four products of half words (one
+of 64 x 64 -> 128 bits runs in one lane; in loops over arrays it measured half as fast), corrections are masks, and
 `pairs` pins the layout of extension arrays.
 
 Reduction: x = lo + 2^64 (hl + 2^32 hh) with 2^64 = 2^32 - 1 and 2^96 = -1 is lo - hh + (2^32 - 1) hl, where
@@ -24,7 +24,7 @@ import numpy as np
 from numba import njit
 
 from vml.field.goldilocks import P
-from vml.field.inlined import inlined
+from vml.field.kernels_inlined import inlined
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 

@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 
 from vml.field.goldilocks import P
-from vml.field.inlined import inlined
 from vml.field.kernels import add, mul, sub
+from vml.field.kernels_inlined import inlined
 
 LIMB_BITS = 22
 TERMS = 1024  # products of 22 and 32 bits, each below 2^54, that a word holds

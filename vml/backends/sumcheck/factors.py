@@ -84,7 +84,7 @@ class Factors:
     @staticmethod
     def _added(target: Words, array: Words, factor: int) -> Words:
         total = np.ascontiguousarray(target).reshape(-1)
-        values = np.ascontiguousarray(np.broadcast_to(array, target.shape)).reshape(-1)
+        values = _spread(array, target.shape).reshape(-1)
         kernels_columns.add_scaled(total, values, np.uint64(factor))
         return total.reshape(target.shape)
 
@@ -238,7 +238,12 @@ def _selected(array: Words, axis: int, offset: int, moves: Sequence[tuple[tuple[
 def _added_ext(target: Words, array: Words, factor: Ext) -> Words:
     """target + factor * array for extension elements."""
     total = np.ascontiguousarray(target).reshape(-1, 2)
-    values = np.ascontiguousarray(np.broadcast_to(array, target.shape)).reshape(-1, 2)
+    values = _spread(array, target.shape).reshape(-1, 2)
     vector = np.array([factor], dtype=np.uint64)
     kernels.outer_add(total, vector, values, 0, 1)
     return total.reshape(target.shape)
+
+
+def _spread(array: Words, shape: tuple[int, ...]) -> Words:
+    """An array broadcast to a shape, in memory that could be written to: kernels are compiled for that form."""
+    return np.array(np.broadcast_to(array, shape)) if array.shape != shape else np.ascontiguousarray(array)

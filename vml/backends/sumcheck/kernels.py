@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from vml.field.inlined import inlined
 from vml.field.kernels import add, ext_add, ext_mul, ext_sub, reduce_wide
+from vml.field.kernels_inlined import inlined
 
 _U0, _U1, _U32 = np.uint64(0), np.uint64(1), np.uint64(32)
 _MASK = np.uint64(2**32 - 1)

@@ -49,7 +49,8 @@ def leaves(
 
 def fingerprints(lookup: PlacedLookup, columns: Columns, evaluate: Evaluate, offset: Ext, beta: Ext) -> Words:
     """alpha minus the fingerprint of every row: uint64[n, 2]."""
-    keys, values = keys_and_values(lookup.source, columns, evaluate)
+    keys, values = (numbers.view() for numbers in keys_and_values(lookup.source, columns, evaluate))
+    keys.flags.writeable = values.flags.writeable = False  # another form of array would be another kernel
     out = np.empty((keys.size, 2), dtype=np.uint64)
     factors = (np.array(offset, dtype=np.uint64), np.array(beta, dtype=np.uint64))
     kernels_columns.fingerprints(keys, values, *factors, out)

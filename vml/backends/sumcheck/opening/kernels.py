@@ -23,8 +23,8 @@ from numba import njit
 
 from vml.backends.sumcheck.kernels import high_half, joined, low_half
 from vml.backends.sumcheck.opening.columns import TAG_LEAF, TAG_NODE
-from vml.field.inlined import inlined
 from vml.field.kernels import add, ext_scale, mul, neg, pairs, sub, times_seven
+from vml.field.kernels_inlined import inlined
 from vml.kernels_keccak import DIGEST_WORDS, RATE_LANES, WIDTH, permute
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
