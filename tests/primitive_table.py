@@ -47,7 +47,7 @@ def render() -> str:
         "| kind | primitive | descriptor attributes | "
         + " | ".join(["interpreter", "executor", "random graphs", "relation", "lying prover", *OPEN])
         + " |",
-        "|---|---|---|---|---|---|---|---|" + "---|" * len(OPEN),
+        "|---|---|---|" + "---|" * len(filled("dot")) + "---|" * len(OPEN),
     ]
     for primitive in PRIMITIVES.values():
         if primitive.name in SOURCES:

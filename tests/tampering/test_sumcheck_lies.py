@@ -163,7 +163,7 @@ def test_a_row_of_another_table() -> None:
 
 def test_a_numerator_that_is_not_committed_to_makes_the_sum_zero() -> None:
     """The lookup asks for a row that is not there; the liar's leaves say that it is, and the columns do not."""
-    stage, true = _honest()
+    stage = small()
     values = stage.values(small_rows(), {stage.graph.outputs[1].node: lambda flat: [flat[0] + 1, *flat[1:]]})
     columns = stage.columns(values)
     assert violated(stage.circuit().arrangement.system, columns)[1]
@@ -194,7 +194,7 @@ def test_leaves_that_divide_by_zero() -> None:
     stage, columns = _honest()
     with _instead("leaves", leaves):
         proof = stage.prove(columns)
-    with pytest.raises(ProofRejected, match="fractions 3|fractions 2"):
+    with pytest.raises(ProofRejected, match=r"fractions [23]"):
         stage.verify(proof)
 
 
