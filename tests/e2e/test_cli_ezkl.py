@@ -22,7 +22,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vml.cli import forging, main
+from vml.cli import forging_ezkl as forging, main
 from vml.proof import Proof
 
 ROOT = Path(__file__).parents[2]
@@ -371,6 +371,9 @@ def test_the_demo(tmp_path: Path) -> None:
     done = elsewhere("demo", "--json")
     assert done.returncode == 0, done.stderr
     value = answer(done)
-    assert value["digit"] == value["decided"] == value["proved"]
-    assert [attack["name"] for attack in value["attacks"]] == ["other model", "other input", "other output", "replay"]
-    assert all(attack["refused"] and ENGINE_REFUSES in attack["error"] for attack in value["attacks"])
+    assert [act["backend"] for act in value["acts"]] == ["sumcheck", "ezkl"]
+    for act in value["acts"]:
+        assert value["digit"] == value["decided"] == act["proved"]
+        assert [attack["name"] for attack in act["attacks"]] == ["other model", "other input", "other output", "replay"]
+        refusal = ENGINE_REFUSES if act["backend"] == "ezkl" else "ProofRejected"
+        assert all(attack["refused"] and refusal in attack["error"] for attack in act["attacks"])

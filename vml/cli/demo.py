@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,14 +18,18 @@ import typer
 
 from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, headline, hexed, seconds, size, table
 from vml.errors import VerificationError
+from vml.keccak import keccak256
 
 if TYPE_CHECKING:
+    from vml.backends.types import Keys
+    from vml.claim import Context
     from vml.model import Model
     from vml.proof import Proof
 
 app = command_app()
 
 CIRCUIT = "digits-cnn"
+BACKENDS = ("sumcheck", "ezkl")
 SHADES = " ░▒▓█"
 VERIFY_TIMEOUT_S = 120
 
@@ -40,8 +45,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Attack:
-    """A way to cheat: what was tried, whether it was refused, and in which words."""
+    """A way to cheat: on which backend, what was tried, whether it was refused, and in which words."""
 
+    backend: str
     name: str
     tried: str
     refused: bool
@@ -58,8 +64,8 @@ def demo(
 ) -> None:
     """Prove what a small network says about a handwritten digit, verify it elsewhere, and fail to cheat.
 
-    Compiles and proves from scratch in a folder of its own. The verifier is a second process that has the proof, the
-    model's 32-byte identity and the context, and nothing else.
+    Compiles and proves from scratch in a folder of its own, with each backend. The verifier is a second process that
+    has the proof, the model's 32-byte identity, for sumcheck the key's digest, the context, and nothing else.
     """
     place = circuits / CIRCUIT
     if not (place / "model.onnx").is_file():
@@ -83,7 +89,6 @@ class _Demo:
     def run(self) -> dict[str, Any]:
         import numpy as np
 
-        from vml import api
         from vml.arrays import load_arrays
         from vml.claim import Context
 
@@ -103,42 +108,56 @@ class _Demo:
         self._say(f"the exact integer model says {decided}")
 
         request = Context("0x" + "a1" * 20, 1, "0x" + "c0" * 20, os.urandom(32), "0x" + "b0" * 20, 2**64 - 1)
-        context = request.commitment()
-        keys = self._step("make keys, once a model", lambda: self._keys(model), self.work / "cache" / "ezkl")
-        proof = self._step("prove", lambda: api.prove(model, inputs, keys=keys, backend="ezkl", context=context), None)
-        proof = api.with_context_preimage(proof, request)
-
-        verdict = self._step("verify, in another process", lambda: self._verify(proof, keys.model, context), None)
-        if not verdict["verified"]:
-            raise VerificationError(f"the honest proof was refused: {verdict['error']}")
-        self.steps[-2] = Step("prove", self.steps[-2].seconds, len(proof.to_bytes()))
-        public: Any = proof.public
-        self._say(
-            f"verified: the proof shows {int(np.argmax(public['output'][0]['values']))}\n\nnow four ways to cheat:"
-        )
-        attacks = self._attacks(proof, keys.model, context, source, inputs)
+        acts = [self._act(backend, model, source, inputs, request) for backend in BACKENDS]
         return {
             "digit": int(labels[self.digit]),
             "decided": decided,
-            "proved": int(np.argmax(public["output"][0]["values"])),
-            "model": hexed(keys.model),
-            "verdict": verdict,
-            "attacks": [asdict(attack) for attack in attacks],
+            "acts": acts,
+            "attacks": [attack for act in acts for attack in act["attacks"]],
             "steps": [asdict(step) for step in self.steps],
             "total_s": round(time.monotonic() - started, 1),
         }
 
-    def _attacks(self, proof: Proof, pinned: bytes, context: bytes, source: bytes, inputs: Any) -> list[Attack]:
+    def _act(self, backend: str, model: Model, source: bytes, inputs: Any, request: Context) -> dict[str, Any]:
+        """One backend: keys, proof, verification elsewhere, and four ways to cheat."""
+        import numpy as np
+
+        from vml import api
+
+        context = request.commitment()
+        cached = self.work / "cache" / backend
+        keys = self._step(f"{backend}: make keys, once a model", lambda: self._keys(model, backend), cached)
+        made = self._step(
+            f"{backend}: prove", lambda: api.prove(model, inputs, keys=keys, backend=backend, context=context), None
+        )
+        proof = api.with_context_preimage(made, request)
+        self.steps[-1] = replace(self.steps[-1], bytes=len(proof.to_bytes()))
+        verdict = self._step(f"{backend}: verify, in another process", lambda: self._verify(proof, keys, context), None)
+        if not verdict["verified"]:
+            raise VerificationError(f"the honest proof was refused: {verdict['error']}")
+        forging = import_module(f"vml.cli.forging_{backend}")
+        proved = int(np.argmax(forging.codes(proof, "output")))
+        self._say(f"{backend}: verified, the proof shows {proved}; now four ways to cheat")
+        attacks = self._attacks(backend, proof, keys, context, source, inputs)
+        return {
+            "backend": backend,
+            "proved": proved,
+            "model": hexed(keys.model),
+            "verdict": verdict,
+            "attacks": [asdict(attack) for attack in attacks],
+        }
+
+    def _attacks(
+        self, backend: str, proof: Proof, keys: Keys, context: bytes, source: bytes, inputs: Any
+    ) -> list[Attack]:
         """Four proofs in which every label agrees; each is given to a verifier in another process."""
         from vml import api
-        from vml.cli import forging
 
-        public: Any = proof.public
-        liar = self._compile(_retrained(source), "liar.vml")
-        other = api.prove(liar, inputs, keys=self._keys(liar), backend="ezkl", context=context)
+        forging = import_module(f"vml.cli.forging_{backend}")
+        liar = self._compile(_retrained(source), f"liar-{backend}.vml")
+        other = api.prove(liar, inputs, keys=self._keys(liar, backend), backend=backend, context=context)
         another = os.urandom(32)
-        moved = public["output"][0]["values"][::-1]
-        flipped = public["input"][0]["values"][::-1]
+        moved, flipped = forging.codes(proof, "output")[::-1], forging.codes(proof, "input")[::-1]
         tries = (
             ("other model", "retrained in secret, proved, relabelled", forging.other_model(other, proof), context),
             ("other input", "the same answer, for another image", forging.other_input(proof, flipped), context),
@@ -148,11 +167,12 @@ class _Demo:
         started = time.monotonic()
         attacks = []
         for name, tried, forged, expected in tries:
-            verdict = self._verify(forged, pinned, expected)
+            verdict = self._verify(forged, keys, expected)
             error = verdict["error"]
             refused = not verdict["verified"] and error is not None
-            attacks.append(Attack(name, tried, refused, f"{error['type']}: {error['message']}" if error else ""))
-        self.steps.append(Step("refuse four forgeries", time.monotonic() - started, None))
+            message = f"{error['type']}: {error['message']}" if error else ""
+            attacks.append(Attack(backend, name, tried, refused, message))
+        self.steps.append(Step(f"{backend}: refuse four forgeries", time.monotonic() - started, None))
         return attacks
 
     def _compile(self, source: bytes, name: str) -> Model:
@@ -163,19 +183,19 @@ class _Demo:
         with self.out.progress() as progress:
             return api.compile(source, calibration=samples, progress=progress).save(self.work / name)
 
-    def _keys(self, model: Model) -> Any:
+    def _keys(self, model: Model, backend: str) -> Keys:
         from vml import api
         from vml.backends.types import SetupOptions
 
         with self.out.progress() as progress:
-            return api.setup(model, "ezkl", SetupOptions(cache_dir=self.work / "cache", progress=progress))
+            return api.setup(model, backend, SetupOptions(cache_dir=self.work / "cache", progress=progress))
 
-    def _verify(self, proof: Proof, pinned: bytes, context: bytes) -> dict[str, Any]:
+    def _verify(self, proof: Proof, keys: Keys, context: bytes) -> dict[str, Any]:
         """The verdict of `vml verify` in another process, in an empty folder with nothing but the proof."""
         with tempfile.TemporaryDirectory(prefix="vml-verifier-") as empty:
             proof.save(Path(empty) / "digit.proof.json")
-            command = [sys.executable, "-m", "vml", "verify", "digit.proof.json", "--model", hexed(pinned)]
-            command += ["--context", hexed(context), "--allow-unsafe-setup", "--json"]
+            command = [sys.executable, "-m", "vml", "verify", "digit.proof.json", "--model", hexed(keys.model)]
+            command += ["--context", hexed(context), "--json", *self._trust(keys)]
             done = subprocess.run(command, cwd=empty, capture_output=True, text=True, timeout=VERIFY_TIMEOUT_S)
         try:
             verdict: dict[str, Any] = json.loads(done.stdout)
@@ -184,6 +204,11 @@ class _Demo:
         if (done.returncode == 0) != verdict["verified"]:
             raise VerificationError(f"the verifier ended with {done.returncode}, against its own verdict")
         return verdict
+
+    @staticmethod
+    def _trust(keys: Keys) -> list[str]:
+        """What this verifier adds: ezkl's test set-up is let through, sumcheck's key is pinned by its digest."""
+        return ["--allow-unsafe-setup"] if keys.unsafe_setup else ["--key", hexed(keccak256(keys.verifying_key))]
 
     def _step(self, name: str, work: Callable[[], Any], left: Path | None) -> Any:
         started = time.monotonic()
@@ -230,14 +255,21 @@ def _bytes(path: Path) -> int:
 
 
 def _show(console: Any, value: dict[str, Any]) -> None:
-    attacks = table("attack", "what was tried", "result")
+    attacks = table("backend", "attack", "what was tried", "result")
     for attack in value["attacks"]:
         result = f"refused: {attack['error']}" if attack["refused"] else "ACCEPTED"
-        add(attacks, attack["name"], attack["tried"], result, style=None if attack["refused"] else "bold red")
+        add(
+            attacks,
+            attack["backend"],
+            attack["name"],
+            attack["tried"],
+            result,
+            style=None if attack["refused"] else "bold red",
+        )
     console.print(attacks)
     steps = table("step", "time", "on disk")
     for step in value["steps"]:
         add(steps, step["name"], seconds(step["seconds"]), "" if step["bytes"] is None else size(step["bytes"]))
     console.print(steps)
-    rest = "the set-up is a test one, as a demo's may be; see `vml srs import` for real ones"
+    rest = "ezkl's set-up is a test one, as a demo's may be; see `vml srs import` for real ones"
     headline(console, f"done in {value['total_s']:.0f} s;", rest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from vml.backends.ezkl.commitments import context_limbs, word_of
 from vml.backends.ezkl.payload import Payload
@@ -53,6 +54,12 @@ def other_model(proof: Proof, pinned: Proof) -> Proof:
     payload, honest = Payload.from_bytes(proof.payload), Payload.from_bytes(pinned.payload)
     borrowed = replace(honest, instances=payload.instances, proof=payload.proof)
     return _relabelled(pinned, borrowed)
+
+
+def codes(proof: Proof, side: str) -> list[int]:
+    """The codes of the only input or output of a proof; `side` is "input" or "output"."""
+    public: Any = proof.public
+    return list(public[side][0]["values"])
 
 
 def _read(proof: Proof) -> tuple[Payload, Statement]:
