@@ -22,7 +22,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vml.cli import forging_ezkl as forging, main
+from vml.cli import forging_ezkl as forging
+from vml.cli import main
 from vml.proof import Proof
 
 ROOT = Path(__file__).parents[2]
