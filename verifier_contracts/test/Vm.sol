@@ -51,10 +51,6 @@ abstract contract Test {
         check(got == expected, what);
     }
 
-    function checkEqual(bytes4 got, bytes4 expected, string memory what) internal pure {
-        check(got == expected, what);
-    }
-
     /// @dev A fuzzed number brought into [low, high].
     function bound(uint256 x, uint256 low, uint256 high) internal pure returns (uint256) {
         return high - low == type(uint256).max ? x : low + (x % (high - low + 1));
