@@ -150,10 +150,10 @@ contract ModelRegistry is IModelRegistry, ERC165 {
     function resolve(bytes32 key, bytes4 selector)
         external
         view
-        returns (address owner, bool deprecated, address metadata)
+        returns (address owner, bool deprecated, bool deterministic, address metadata)
     {
         Entry storage entry = _entries[key];
-        return (entry.owner, entry.deprecated, _backends[key][selector].metadata);
+        return (entry.owner, entry.deprecated, entry.deterministic, _backends[key][selector].metadata);
     }
 
     /// @inheritdoc IERC165

@@ -275,13 +275,14 @@ contract VmlRouter is IVmlRouter, Ownable2Step, ERC165 {
         fault = _routeFault(route.state);
         if (fault != Fault.None) return (fault, selector);
 
-        (address owner_, bool deprecated, address metadata) = registry.resolve(key, selector);
+        (address owner_, bool deprecated, bool deterministic, address metadata) = registry.resolve(key, selector);
         if (owner_ == address(0)) return (Fault.ModelUnknown, selector);
         // The entry's model is the only one for which this holds: see IModelRegistry.keyOf.
         if (keccak256(abi.encode(owner_, claim.model)) != key) return (Fault.ModelMismatch, selector);
         if (deprecated) return (Fault.ModelIsDeprecated, selector);
         if (metadata == address(0)) return (Fault.BackendNotEnabled, selector);
-        if (equivocated[key][selector]) return (Fault.BackendEquivocated, selector);
+        // A declaration is irreversible, so this saves most models a read and misses none.
+        if (deterministic && equivocated[key][selector]) return (Fault.BackendEquivocated, selector);
 
         if (!_accepts(route.verifier, claim, metadata, proof[4:])) return (Fault.InvalidProof, selector);
     }

@@ -56,5 +56,5 @@ interface IModelRegistry is IERC165, IERC7992Registry {
     function resolve(bytes32 key, bytes4 selector)
         external
         view
-        returns (address owner, bool deprecated, address metadata);
+        returns (address owner, bool deprecated, bool deterministic, address metadata);
 }
