@@ -129,9 +129,8 @@ class Factors:
                 vector = to_field(numbers).reshape(place)
                 dims = np.broadcast_shapes(array.shape, vector.shape)
                 flat = np.zeros(math.prod(dims), dtype=np.uint64)
-                left = np.ascontiguousarray(np.broadcast_to(array, dims)).reshape(-1)
-                right = np.ascontiguousarray(np.broadcast_to(vector, dims)).reshape(-1)
-                kernels_columns.add_products(flat, left, right)
+                left, right = _spread(array, dims), _spread(vector, dims)
+                kernels_columns.add_products(flat, left.reshape(-1), right.reshape(-1))
                 array = flat.reshape(dims)
             elif weight is not None:
                 scalar = mul(scalar, weight.times(factor))

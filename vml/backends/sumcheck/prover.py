@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vml.backends.sumcheck import linear
+from vml.backends.sumcheck import linear, warm
 from vml.backends.sumcheck.arrange import FIXED, WITNESS
 from vml.backends.sumcheck.binding import begin, boundary_tensors
 from vml.backends.sumcheck.circuit import Circuit
@@ -58,6 +58,7 @@ def prove(
     tell = progress or (lambda stage, done: None)
     graph = model.graph
     circuit = model_circuit(model, len(rows))
+    warm.compile_kernels(progress)
     tell("running the model", 0.0)
     runs = [model.executor.run_all(row) for row in rows]
     values = [
@@ -111,6 +112,7 @@ def prove_columns(
         alpha, beta = transcript.sample_ext("lookups/alpha"), transcript.sample_ext("lookups/beta")
         above, below = leaves(arrangement, columns, values, alpha, beta)
         fractions, sums = prove_fractions(above, below, transcript, progress)
+        del above, below  # the largest arrays of all
         claims += linear.fraction_claims(arrangement, alpha, beta, sums.point, sums.numerator, sums.denominator)
 
     point = Point(transcript.sample_point("constraints/point", circuit.index_bits))

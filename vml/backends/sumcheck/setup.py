@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vml import cache, files
+from vml.backends.sumcheck import warm
 from vml.backends.sumcheck.arrange import FIXED
 from vml.backends.sumcheck.circuit import Circuit, build_circuit
 from vml.backends.sumcheck.key import VerifyingKey
@@ -57,6 +58,7 @@ def recompute_key(model: Model) -> VerifyingKey:
 def make_key(model: Model, progress: Progress | None) -> tuple[VerifyingKey, Committed]:
     """The verifying key and what it commits to."""
     tell = progress or (lambda stage, done: None)
+    warm.compile_kernels(progress)
     tell("committing to the weights", 0.0)
     circuit = model_circuit(model, 1)
     committed = commit(fixed_matrix(model.graph, circuit), LOG_BLOWUPS[0])

@@ -50,24 +50,24 @@ def prove_fractions(
     if size < 2 or size & size - 1 or numerators.shape != (size, 2) or denominators.shape != (size, 2):
         raise ValueError(f"fractions come in pairs of 2^n: {numerators.shape} numerators, {denominators.shape} below")
     tree = _grow(np.ascontiguousarray(numerators, np.uint64), np.ascontiguousarray(denominators, np.uint64))
-    root = _ext(tree[0][0][0, 0]), _ext(tree[0][0][1, 0]), _ext(tree[0][1][0, 0]), _ext(tree[0][1][1, 0])
+    p, q = tree[-1]
+    root = _ext(p[0, 0]), _ext(p[1, 0]), _ext(q[0, 0]), _ext(q[1, 0])
     if add(mul(root[0], root[3]), mul(root[1], root[2])) != ZERO:
         raise ProvingError("the sum of fractions is not zero: a value is not in its table, or is counted wrongly")
     if mul(root[2], root[3]) == ZERO:
         raise ProvingError("a fraction has denominator zero")
 
-    scratch = [np.empty((4 * max(1, size >> shift), 2), np.uint64) for shift in (2, 3)]
-    mixed = np.empty((size >> 1, 2), np.uint64)
     layers: list[FractionLayer] = []
     point: list[Ext] = []
     numerator, denominator = ZERO, ZERO
-    for k, (p, q) in enumerate(tree):
+    for k in range(len(tree)):
+        p, q = tree.pop()  # a layer that is done makes room for the next, larger one
         rounds: tuple[Round, ...] = ()
         values, bound = root, list[Ext]()
         if k:
             fold = transcript.sample_ext("fractions/fold")
             claim = add(numerator, mul(fold, denominator))
-            rounds, values, bound = _Layer(p, q, point, fold, mixed[: 1 << k], scratch).prove(claim, transcript)
+            rounds, values, bound = _Layer(p, q, point, fold).prove(claim, transcript)
         layers.append(FractionLayer(rounds, values))
         transcript.observe_ext("fractions/values", values)
         child = transcript.sample_ext("fractions/child")
@@ -81,7 +81,7 @@ def prove_fractions(
 
 
 def _grow(numerators: Words, denominators: Words) -> list[tuple[Words, Words]]:
-    """Every layer but the root, highest first, as numerators and denominators uint64[2, 2^k, 2]: two children each."""
+    """Every layer but the root, lowest first, as numerators and denominators uint64[2, 2^k, 2]: two children each."""
     from vml.backends.sumcheck.fractions import kernels
 
     half = len(numerators) >> 1
@@ -96,7 +96,7 @@ def _grow(numerators: Words, denominators: Words) -> list[tuple[Words, Words]]:
         _split(half, half, work)
         half >>= 1
         tree.append((above[0].reshape(2, half, 2), above[1].reshape(2, half, 2)))
-    return tree[::-1]
+    return tree
 
 
 class _Layer:
@@ -105,15 +105,15 @@ class _Layer:
     Args:
         p, q: the children, uint64[2, 2^k, 2].
         point, fold: of the claim.
-        mixed: uint64[2^k, 2], overwritten.
-        scratch: two buffers, overwritten, of 4 * 2^(k-1) and 4 * 2^(k-2) elements at least.
     """
 
-    def __init__(self, p: Words, q: Words, point: list[Ext], fold: Ext, mixed: Words, scratch: list[Words]) -> None:
+    def __init__(self, p: Words, q: Words, point: list[Ext], fold: Ext) -> None:
         from vml.backends.sumcheck.fractions import kernels
 
         self._kernels = kernels
-        self._p, self._q, self._mixed, self._scratch = p, q, mixed, scratch
+        self._p, self._q = p, q
+        self._mixed = np.empty((1 << len(point), 2), np.uint64)
+        self._scratch = [np.empty((4 * max(1, len(self._mixed) >> shift), 2), np.uint64) for shift in (1, 2)]
         self._point, self._fold = point, fold
         cut = max(1, len(point) - _LOG_WIDTH)
         coordinates = np.array(point, np.uint64)
