@@ -93,10 +93,19 @@ def public_field(shapes: Sequence[Sequence[int]], words: Sequence[bytes]) -> byt
     Returns:
         32 bytes.
     """
-    header = len(shapes).to_bytes(4, "big")
+    return keccak256(public_header(shapes) + b"".join(words))
+
+
+def public_header(shapes: Sequence[Sequence[int]]) -> bytes:
+    """What stands before the words of tensors whose values are instances.
+
+    Args:
+        shapes: of each tensor, in graph order.
+    """
+    header = PUBLIC_TAG + len(shapes).to_bytes(4, "big")
     for shape in shapes:
         header += len(shape).to_bytes(4, "big") + b"".join(d.to_bytes(8, "big") for d in shape)
-    return keccak256(PUBLIC_TAG + header + b"".join(words))
+    return header
 
 
 def hidden_field(digests: Sequence[bytes]) -> bytes:

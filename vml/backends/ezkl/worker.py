@@ -10,6 +10,7 @@ proof and every verification waits for this process to start.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -29,6 +30,8 @@ _RUN_ARGS = (
     "output_visibility",
     "param_visibility",
 )
+# A port of this machine where nobody listens.
+_NOBODY = "http://127.0.0.1:9"
 
 
 def _version(ezkl: Any) -> str:
@@ -110,6 +113,35 @@ def _poseidon(ezkl: Any, messages: list[list[str]]) -> list[str]:
     return [str(ezkl.poseidon_hash(message)[0]) for message in messages]
 
 
+def _evm_verifier(ezkl: Any, vk: str, settings: str, srs: str, solidity: str, reusable: bool) -> None:
+    """Write the Solidity of a circuit's verifier, or of the one for all circuits.
+
+    ezkl would go on to download a compiler for a file that nobody needs. It is kept from the network, so that it
+    fails at once; the Solidity is there by then.
+    """
+    for name in ("https_proxy", "http_proxy", "all_proxy"):
+        os.environ[name] = os.environ[name.upper()] = _NOBODY
+    try:
+        _wait(lambda: ezkl.create_evm_verifier(vk, settings, solidity, solidity + ".abi", srs, reusable))
+    except RuntimeError:
+        if not os.path.exists(solidity):
+            raise
+
+
+def _evm_vka(ezkl: Any, vk: str, settings: str, srs: str, vka: str) -> None:
+    """Write a circuit as the verifier for all circuits takes it; instances are not scaled (0 decimals)."""
+    _wait(lambda: ezkl.create_evm_vka(vk, settings, vka, srs, 0))
+
+
+def _wait(start: Callable[[], Any]) -> Any:
+    """Run one of ezkl's coroutines, which want a running loop when they are made."""
+
+    async def run() -> Any:
+        return await start()
+
+    return asyncio.run(run())
+
+
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "version": _version,
     "gen_settings": _gen_settings,
@@ -121,6 +153,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "prove": _prove,
     "verify": _verify,
     "poseidon": _poseidon,
+    "evm_verifier": _evm_verifier,
+    "evm_vka": _evm_vka,
 }
 
 
