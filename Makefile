@@ -7,6 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 STAMP  := $(VENV)/.installed
 NODE   := verifier_contracts/node_modules/.installed
+SLITHER := verifier_contracts/build/slither-venv
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.numba_cache
 
 .PHONY: demo test test-torch check lint bench contracts vectors tables clean
@@ -20,7 +21,7 @@ test: $(STAMP) $(NODE) lint
 test-torch: $(STAMP) $(VENV)/.torch
 	$(BIN)/python -m pytest -m torch
 
-check: $(STAMP) $(NODE) lint
+check: $(STAMP) $(NODE) $(SLITHER)/.installed lint
 	$(BIN)/python -m pytest -m "not torch" --timeout 3600
 	$(BIN)/python -m tests.mutate_verifiers
 
@@ -33,6 +34,7 @@ bench: $(STAMP)
 
 contracts: $(NODE)
 	npm --prefix verifier_contracts run --silent build
+	npm --prefix verifier_contracts run --silent ship
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +48,12 @@ $(VENV)/.torch: $(STAMP)
 
 $(NODE): verifier_contracts/package-lock.json
 	npm ci --prefix verifier_contracts --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+# An environment of its own: slither pins an older web3.
+$(SLITHER)/.installed: verifier_contracts/slither-requirements.txt
+	$(PYTHON) -m venv $(SLITHER)
+	$(SLITHER)/bin/pip --disable-pip-version-check -q install -r $<
 	@touch $@
 
 clean:

@@ -41,9 +41,12 @@ TIERS = (
 # What `pip install vml` brings, by import name. Everything else is an extra.
 BASE = {"numpy", "Crypto", "pydantic", "yaml", "rfc8785", "rich", "typer", "click"}
 EXTRAS = {
+    "eth_abi",
+    "eth_account",
     "ezkl",
     "filelock",
     "google",  # protobuf, which onnx brings
+    "hexbytes",
     "llvmlite",  # which numba brings
     "mpmath",
     "numba",
@@ -56,6 +59,7 @@ EXTRAS = {
     "safetensors",
     "threadpoolctl",
     "torch",
+    "web3",
 }
 
 # Loading these modules, with all they load in turn, loads no extra. Verifiers are added by their file names.

@@ -11,8 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = (
+    "eth_abi",
+    "eth_account",
     "ezkl",
     "filelock",
+    "hexbytes",
     "numba",
     "onnx",
     "onnxruntime",
@@ -24,6 +27,7 @@ EXTRAS = (
     "scipy",
     "threadpoolctl",
     "torch",
+    "web3",
 )
 
 WITHOUT_EXTRAS = f"""

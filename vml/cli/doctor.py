@@ -23,7 +23,7 @@ EXTRAS = {
     "sumcheck": ("numba",),
     "ezkl": ("ezkl", "psutil"),
     "torch": ("torch",),
-    "chain": ("pyrevm", "eth-abi"),
+    "chain": ("pyrevm", "eth-abi", "eth-account", "web3"),
 }
 LITTLE_SPACE = 5 << 30
 
