@@ -8,7 +8,7 @@ A node's descriptor is fixed binary: kind u8 ‖ header (dtype u8, dims, lo i64,
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -151,16 +151,28 @@ class Graph:
         Raises:
             ValueError: naming the node and what is wrong.
         """
+        self.validate_structure()
+        self._each_node(self._validate_node)
+
+    def validate_structure(self) -> None:
+        """What can be checked without the weights: every number has one source, and comes before it is read.
+
+        Raises:
+            ValueError: naming the node and what is wrong.
+        """
         if not 0 < len(self.nodes) <= MAX_NODES:
             raise ValueError(f"{len(self.nodes)} nodes")
-        for index, node in enumerate(self.nodes):
-            try:
-                self._validate_node(index, node)
-            except ValueError as error:
-                raise ValueError(f"node {index} ({node.primitive}, from {self.names[index]!r}): {error}") from error
+        self._each_node(self._validate_node_structure)
         self._validate_specs()
 
-    def _validate_node(self, index: int, node: Node) -> None:
+    def _each_node(self, check: Callable[[int, Node], None]) -> None:
+        for index, node in enumerate(self.nodes):
+            try:
+                check(index, node)
+            except ValueError as error:
+                raise ValueError(f"node {index} ({node.primitive}, from {self.names[index]!r}): {error}") from error
+
+    def _validate_node_structure(self, index: int, node: Node) -> None:
         row = PRIMITIVES[node.primitive]
         if not row.arity[0] <= len(node.inputs) <= row.arity[1]:
             raise ValueError(f"{len(node.inputs)} inputs")
@@ -170,17 +182,20 @@ class Graph:
             raise ValueError(f"shape {node.header.shape} is empty somewhere, or has more than {MAX_RANK} dimensions")
         if node.header.size > MAX_ELEMENTS:
             raise ValueError(f"shape {node.header.shape} has more than 2^40 elements")
-        if Node.decode(node.encode()) != Node(node.primitive, node.header, node.inputs, dict(node.attributes)):
-            raise ValueError("the descriptor does not survive its own encoding")
         if node.primitive in ("input", "constant"):
             # A declared range that its type cannot hold would wrap in one executor and not in the other.
             lo, hi = node.header.lo, node.header.hi
             if lo > hi or dtype_for(lo, hi) != node.header.dtype:
                 raise ValueError(f"{node.header.dtype} is not the type of the range {lo}..{hi}")
+
+    def _validate_node(self, index: int, node: Node) -> None:
+        if Node.decode(node.encode()) != Node(node.primitive, node.header, node.inputs, dict(node.attributes)):
+            raise ValueError("the descriptor does not survive its own encoding")
         if node.primitive == "constant":
             self._validate_constant(node, self.constants[index])
         elif node.primitive != "input":
-            derived = row.shape(node.attributes, node.header.shape, [self.operand(ref) for ref in node.inputs])
+            operands = [self.operand(ref) for ref in node.inputs]
+            derived = PRIMITIVES[node.primitive].shape(node.attributes, node.header.shape, operands)
             if derived != node.header:
                 raise ValueError(f"header {node.header} is not the derived {derived}")
 

@@ -269,7 +269,7 @@ def arrange(system: System, boundary: Sequence[int]) -> Arrangement:
     ]
     lookups = [_Statement(k.loops, [k.key] if k.value is None else [k.key, k.value]) for k in system.lookups]
     tables = [_Statement(t.loops, _table_expressions(t)) for t in system.tables.values()]
-    edges = [_Statement(system.columns[k].shape, [_whole(system, k)]) for k in boundary]
+    edges = [_Statement(*_whole(system, k)) for k in boundary]
     _settle([*constraints, *lookups, *tables, *edges], sizes)
     blocks, fixed_size, witness_size = _lay_out(system, sizes)
     placed = [
@@ -314,9 +314,12 @@ def _table_expressions(table: Table) -> list[Expression]:
     return [count, key] if table.value is None else [count, key, Expression(((1, table.value),))]
 
 
-def _whole(system: System, column: int) -> Expression:
-    """A column, element by element."""
-    return Expression(((1, Read(column, 0, row_major(system.columns[column].shape))),))
+def _whole(system: System, column: int) -> tuple[tuple[int, ...], list[Expression]]:
+    """A column, element by element, for every input of the batch: loops and reads. A constant is there once."""
+    shape = system.columns[column].shape
+    if not system.columns[column].constant:
+        return shape, [Expression(((1, Read(column, 0, row_major(shape))),))]
+    return (system.batch, *shape), [Expression(((1, Read(column, 0, (0, *row_major(shape)))),))]
 
 
 def _settle(statements: Sequence[_Statement], sizes: list[list[int]]) -> None:

@@ -17,6 +17,9 @@ from vml.backends.sumcheck.system import build_system
 from vml.errors import UnsupportedModel
 from vml.model.graph import Node, TensorSpec
 
+MAX_SCALE_BYTES = 1 << 10
+"""Of a scale's numerator and denominator: reducing a fraction takes the square of its length, whoever sent it."""
+
 
 @dataclass(frozen=True)
 class Circuit:
@@ -86,6 +89,9 @@ def build_circuit(
     Raises:
         UnsupportedModel: a node's numbers are too large for its equations, or the proof would be too weak.
     """
+    for spec in (*inputs, *outputs):
+        if max(spec.scale.numerator, spec.scale.denominator) >> (8 * MAX_SCALE_BYTES):
+            raise UnsupportedModel(f"sumcheck: the scale of {spec.name!r} has more than {MAX_SCALE_BYTES} bytes")
     names = [f"{index}:{node.primitive}" for index, node in enumerate(nodes)]
     boundary = [spec.node for spec in (*inputs, *outputs)]
     single = arrange(build_system(nodes, names, 1), boundary)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
-from vml.backends.sumcheck.circuit import Circuit
+from vml.backends.sumcheck.circuit import MAX_SCALE_BYTES, Circuit
 from vml.backends.sumcheck.fractions.types import FractionLayer, FractionProof
 from vml.backends.sumcheck.opening.columns import cap_bytes, cap_height
 from vml.backends.sumcheck.opening.types import OpeningProof, Path
@@ -132,13 +132,20 @@ def _spec(reader: _Reader, nodes: Sequence[Node]) -> TensorSpec:
     shape = decode_dims(inner)
     reader.at = inner.position
     lo, hi, saturate = struct.unpack(">qqB", reader.take(17))
-    parts = [int.from_bytes(reader.take(reader.number(2)), "big") for _ in range(2)]
+    parts = [_scale_part(reader) for _ in range(2)]
     if not 0 <= node < len(nodes) or dtype not in _DTYPE_NAMES or saturate > 1 or min(parts) < 1:
         raise MalformedProof("a specification is out of range")
     header = Header(_DTYPE_NAMES[dtype], shape, lo, hi)
     if nodes[node].header != header:
         raise MalformedProof("a specification does not match its node")
     return TensorSpec(name, onnx_dtype, node, header, Fraction(*parts), saturate=bool(saturate))
+
+
+def _scale_part(reader: _Reader) -> int:
+    size = reader.number(2)
+    if size > MAX_SCALE_BYTES:
+        raise MalformedProof(f"a scale of {size} bytes")
+    return int.from_bytes(reader.take(size), "big")
 
 
 def encode_payload(key: bytes, graph: bytes, body: bytes) -> bytes:

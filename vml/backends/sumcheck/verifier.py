@@ -3,7 +3,7 @@
  1. The scheme is this one.
  2. The payload splits into verifying key, graph and body.
  3. The key is about the claimed model, and one that the verifier accepts.
- 4. Every claim's model is the commitment recomputed from the graph.
+ 4. Every claim's model is the commitment recomputed from the graph, whose numbers all have one source.
  5. The public section says what the claims commit to.
  6. The claims are what the verifier expects.
  7. The circuit of graph and batch exists, with at least 100 bits, and its fixed matrix has the key's shape.
@@ -41,6 +41,7 @@ from vml.backends.types import ClaimExpectation, Environment, VerifiedClaim
 from vml.errors import ClaimMismatch, MalformedProof, ProofRejected, UnsupportedModel
 from vml.field.goldilocks import Ext
 from vml.merkle import graph_root, model_digest
+from vml.model.graph import Graph as Integers
 from vml.model.graph import Node, TensorSpec, encode_specs
 from vml.model.semantics import semantics_digest
 from vml.transcript import Transcript
@@ -84,6 +85,8 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
     for claim in proof.claims:
         if claim.model != model:
             raise ClaimMismatch("model", "0x" + model.hex(), "0x" + claim.model.hex())
+    # step 4: the graph means one thing, also where nobody has loaded it before its identity was pinned
+    require_structure(graph)
 
     # step 5: inputs and outputs
     rows = statement.read_public(proof.public, proof.claims, graph[1], graph[2])
@@ -130,6 +133,19 @@ def commitment(graph: Graph) -> bytes:
     return model_digest(semantics_digest(), root, encode_specs(inputs), encode_specs(outputs))
 
 
+def require_structure(graph: Graph) -> None:
+    """Refuse a graph in which a number has no source, or is read before it has one.
+
+    Raises:
+        ProofRejected: what is wrong with it.
+    """
+    nodes, inputs, outputs = graph
+    try:
+        Integers(nodes, {}, inputs, outputs, ("the graph",) * len(nodes)).validate_structure()
+    except ValueError as error:
+        raise ProofRejected("4: the graph", "one that every loader accepts", str(error)) from None
+
+
 @lru_cache(maxsize=8)
 def circuit_of(graph_bytes: bytes, batch: int) -> Circuit:
     """The circuit of an encoded graph, kept for the next proof of the same model.
@@ -140,7 +156,8 @@ def circuit_of(graph_bytes: bytes, batch: int) -> Circuit:
     """
     try:
         return build_circuit(*decode_graph(graph_bytes), batch)
-    except (UnsupportedModel, ValueError) as error:
+    except (UnsupportedModel, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
+        # All but the first two: a view that leaves its tensor, in a graph that no loader accepts.
         raise ProofRejected("7: the circuit", "a provable model", str(error)) from None
 
 
