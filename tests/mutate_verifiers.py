@@ -48,8 +48,22 @@ QUICK_TESTS = {
         "tests/backends/ezkl/test_attacks.py",
         "tests/backends/ezkl/test_ezkl_forgeries.py",
     ),
+    "vml/backends/sumcheck/fractions/verifier.py": ("tests/backends/sumcheck/test_fractions.py",),
     "vml/backends/sumcheck/key.py": ("tests/backends/sumcheck/test_key.py",),
+    "vml/backends/sumcheck/linear.py": ("tests/tampering/test_sumcheck_lies.py",),
+    "vml/backends/sumcheck/opening/columns.py": ("tests/backends/sumcheck/test_opening.py",),
+    "vml/backends/sumcheck/opening/verifier.py": ("tests/backends/sumcheck/test_opening.py",),
+    "vml/backends/sumcheck/payload.py": ("tests/backends/sumcheck/test_payload.py",),
+    "vml/backends/sumcheck/products/verifier.py": ("tests/backends/sumcheck/test_products.py",),
+    "vml/backends/sumcheck/rounds.py": (
+        "tests/backends/sumcheck/test_fractions.py",
+        "tests/backends/sumcheck/test_products.py",
+    ),
     "vml/backends/sumcheck/statement.py": ("tests/backends/sumcheck/test_statement.py",),
+    "vml/backends/sumcheck/verifier.py": (
+        "tests/backends/sumcheck/test_verifier.py",
+        "tests/tampering/test_sumcheck_transcript.py",
+    ),
     "vml/canonical.py": ("tests/test_proof.py",),
     "vml/claim.py": ("tests/test_claim.py",),
     "vml/merkle.py": ("tests/test_merkle.py",),
@@ -67,10 +81,63 @@ REWRITTEN = (
     ("vml/api/verifying.py", "public_input=input,", "public_input=None,"),
     ("vml/api/verifying.py", "public_output=output,", "public_output=None,"),
     ("vml/api/verifying.py", "context=context,", "context=decoded.claims[0].context,"),
+    # What both sides make: left out, the honest prover leaves it out too, and only a liar shows that it is missing.
+    (
+        "vml/backends/sumcheck/linear.py",
+        'LinearClaim("lookup numerators", tuple(above), sub(numerator, public_above))',
+        'LinearClaim("lookup numerators", (), ZERO)',
+    ),
+    (
+        "vml/backends/sumcheck/linear.py",
+        'LinearClaim("lookup denominators", tuple(below), sub(denominator, add(public_below, unused)))',
+        'LinearClaim("lookup denominators", (), ZERO)',
+    ),
+    ("vml/backends/sumcheck/linear.py", "return made[0], made[1]", "return made[0], made[0]"),
+    ("vml/backends/sumcheck/linear.py", "return made[0], made[1]", "return made[1], made[1]"),
+    (
+        "vml/backends/sumcheck/linear.py",
+        "claims.append(LinearClaim(constraint.source.name, tuple(terms), neg(add(public, product))))",
+        "claims.append(LinearClaim(constraint.source.name, (), ZERO))",
+    ),
+    (
+        "vml/backends/sumcheck/linear.py",
+        'claims.append(LinearClaim("boundary", (Term(ONE, read, weights),), weighted_sum(codes, weights)))',
+        'claims.append(LinearClaim("boundary", (), ZERO))',
+    ),
+    (
+        "vml/backends/sumcheck/opening/verifier.py",
+        "claim = add(claim, dot(level1.weights, values))",
+        "values.clear()",
+    ),
+    (
+        "vml/backends/sumcheck/opening/verifier.py",
+        "claim = add(claim, dot(level2.weights, [dot(combination, entries) for entries in proof.level2_columns]))",
+        "combination.clear()",
+    ),
+    (
+        "vml/backends/sumcheck/verifier.py",
+        "claims += linear.fraction_claims(arrangement, alpha, beta, sums.point, sums.numerator, sums.denominator)",
+        "pass",
+    ),
+    ("vml/backends/sumcheck/verifier.py", "claims += shape.claims(product.point, product.a, product.b)", "pass"),
+    (
+        "vml/backends/sumcheck/verifier.py",
+        "claims += linear.constraint_claims(arrangement, point, shapes, body.products.values)",
+        "pass",
+    ),
+    ("vml/backends/sumcheck/verifier.py", "claims += linear.boundary_claims(arrangement, point, tensors)", "pass"),
 )
 
 # Steps that cannot be left out, because all that follows is about their result: (file, step).
-NEEDED = {("vml/api/verifying.py", "1"), ("vml/api/verifying.py", "2")}
+NEEDED = {
+    ("vml/api/verifying.py", "1"),
+    ("vml/api/verifying.py", "2"),
+    ("vml/backends/sumcheck/opening/verifier.py", "3"),
+    ("vml/backends/sumcheck/opening/verifier.py", "12"),
+    ("vml/backends/sumcheck/verifier.py", "2"),
+    ("vml/backends/sumcheck/verifier.py", "5"),
+    ("vml/backends/sumcheck/verifier.py", "8"),
+}
 
 # Checks that another one repeats on purpose: (file, function, what `--list` prints) and why they stay.
 # An entry that no longer stands in its file is an error.
@@ -111,6 +178,18 @@ REPEATED = {
         "Proof.from_bytes",
         "if not isinstance(value['public'], dict): raise MalformedProof",
     ): "the constructor refuses it too, as a caller's mistake",
+    **{
+        (
+            "vml/backends/sumcheck/payload.py",
+            "_spec",
+            "if not 0 <= node < len(nodes) or dtype not in _DTYPE_NAMES or saturate > 1 or (min(parts) < 1): "
+            f"raise MalformedProof, without {part}",
+        ): why
+        for part, why in (
+            ("not 0 <= node < len(nodes)", "no node is found there; the message says what is wrong"),
+            ("saturate > 1", "the encoding differs then; the message says what is wrong"),
+        )
+    },
 }
 
 REFUSALS = {

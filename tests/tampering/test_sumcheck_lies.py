@@ -17,7 +17,16 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from tests.backends.sumcheck.runs import Array, Stage, any_fractions, recount, small, small_rows, violated
+from tests.backends.sumcheck.runs import (
+    Array,
+    Stage,
+    any_fractions,
+    evaluate_exactly,
+    recount,
+    small,
+    small_rows,
+    violated,
+)
 from tests.tampering.sumcheck_liars import LIARS, Lie, lies, told
 from vml.backends.sumcheck import linear, prover
 from vml.backends.sumcheck.statement import Row
@@ -180,6 +189,26 @@ def test_a_numerator_that_is_not_committed_to_makes_the_sum_zero() -> None:
 
     with _instead("leaves", leaves):
         proof = stage.prove(columns)
+    with pytest.raises(ProofRejected, match="opening 13"):
+        stage.verify(proof)
+
+
+def test_denominators_of_other_numbers_than_the_columns_hold() -> None:
+    """The output is no row of the table, and the leaves are about the true one: only they are looked at by the sum."""
+    stage, columns = told("lookup", 0, LIARS["lookup"][0].lies[0])
+    _, true = told("lookup", 0, None)
+    assert violated(stage.circuit().arrangement.system, columns) == ([], ["row of the table"])
+    for table in stage.circuit().arrangement.system.tables.values():
+        columns[table.multiplicity] = true[table.multiplicity]
+
+    def leaves(original: Callable[..., Any], arrangement: Any, _: Any, __: Any, *args: Any) -> Any:
+        def evaluate(expression: Any, loops: Any) -> Any:
+            return evaluate_exactly(expression, true, loops)
+
+        return original(arrangement, true, evaluate, *args)
+
+    with _instead("leaves", leaves):
+        proof = stage.prove(columns, fractions=prover.prove_fractions)
     with pytest.raises(ProofRejected, match="opening 13"):
         stage.verify(proof)
 

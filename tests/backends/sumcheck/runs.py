@@ -19,7 +19,7 @@ from vml.backends.sumcheck import prover, verifier
 from vml.backends.sumcheck.binding import begin, boundary_tensors
 from vml.backends.sumcheck.circuit import Circuit
 from vml.backends.sumcheck.fractions import prover as fractions_prover
-from vml.backends.sumcheck.fractions.types import FractionClaim, FractionLayer, FractionProof
+from vml.backends.sumcheck.fractions.types import FractionClaim, FractionProof
 from vml.backends.sumcheck.opening.prover import Committed
 from vml.backends.sumcheck.payload import Body, decode_body, decode_payload, encode_body, encode_graph, encode_payload
 from vml.backends.sumcheck.scheme import NAME, SCHEME
@@ -28,7 +28,7 @@ from vml.backends.sumcheck.statement import Row, commit, public_section, row_of
 from vml.backends.sumcheck.witness import build_columns
 from vml.backends.types import PINNED_KEYS, ClaimExpectation, Environment, Keys, VerifiedClaim
 from vml.claim import ZERO_CONTEXT, Claim
-from vml.field.goldilocks import ZERO, Ext, add, inv, mul, neg, sub
+from vml.field.goldilocks import Ext, inv, mul, neg
 from vml.model import Model, compile_model
 from vml.model.builder import Builder, Value
 from vml.model.graph import Graph, TensorSpec
@@ -248,37 +248,47 @@ class _Flat(Sequence[Any]):
         return len(self._columns)
 
 
+class _Anything(tuple):  # type: ignore[type-arg]
+    """The zero that every number is taken for when the prover asks if it is another one."""
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 def any_fractions(
-    numerators: Array, denominators: Array, transcript: Transcript, _: Any = None, mend: bool = False
+    numerators: Array, denominators: Array, transcript: Transcript, progress: Any = None, mend: bool = False
 ) -> tuple[FractionProof, FractionClaim]:
     """As `prove_fractions`, but of any sum.
 
     Args:
         mend: say of the root what makes the sum zero.
     """
-    tree = fractions_prover._grow(numerators, denominators)
-    size = len(numerators)
-    scratch = [np.empty((4 * max(1, size >> shift), 2), np.uint64) for shift in (2, 3)]
-    mixed = np.empty((size >> 1, 2), np.uint64)
-    layers, point, numerator, denominator = [], list[Ext](), ZERO, ZERO
-    for k, (p, q) in enumerate(tree):
-        rounds: Any = ()
-        p0, p1, q0, q1 = (tuple(map(int, half[0])) for half in (*p, *q))
-        if mend:
-            p0 = neg(mul(mul(p1, q0), inv(q1)))
-        values, bound = (p0, p1, q0, q1), list[Ext]()
-        if k:
-            fold = transcript.sample_ext("fractions/fold")
-            layer = fractions_prover._Layer(p, q, point, fold, mixed[: 1 << k], scratch)
-            rounds, values, bound = layer.prove(add(numerator, mul(fold, denominator)), transcript)
-        layers.append(FractionLayer(rounds, values))
-        transcript.observe_ext("fractions/values", values)
-        child = transcript.sample_ext("fractions/child")
-        p0, p1, q0, q1 = values
-        numerator = add(p0, mul(child, sub(p1, p0)))
-        denominator = add(q0, mul(child, sub(q1, q0)))
-        point = [child, *bound]
-    return FractionProof(tuple(layers)), FractionClaim(tuple(point), numerator, denominator)
+    root: list[tuple[Ext, ...]] = []
+
+    class Mending(Transcript):
+        __slots__ = ()
+
+        def observe_ext(self, label: str, values: Sequence[Ext]) -> None:
+            if label == "fractions/values" and not root:
+                _, p1, q0, q1 = values
+                root.append((neg(mul(mul(p1, q0), inv(q1))), p1, q0, q1))
+                values = root[0]
+            super().observe_ext(label, values)
+
+    if mend:
+        transcript.__class__ = Mending
+    with mock.patch.object(fractions_prover, "ZERO", _Anything((0, 0))):
+        proof, claim = fractions_prover.prove_fractions(numerators, denominators, transcript, progress)
+    transcript.__class__ = Transcript
+    if mend:
+        first, *rest = proof.layers
+        proof = FractionProof((replace(first, values=root[0]), *rest))  # type: ignore[arg-type]
+    return proof, claim
 
 
 def recount(system: System, columns: list[Array]) -> list[str]:
