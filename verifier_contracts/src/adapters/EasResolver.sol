@@ -52,11 +52,11 @@ contract EasResolver is IEasResolver, PinnedEntry {
 
     function _attestable(Attestation calldata attestation) private view returns (bool) {
         if (attestation.schema != schemaUid || attestation.data.length != 160) return false;
-        (bytes32 model, bytes32 input, bytes32 output, bytes32 context, bytes32 word) =
+        (bytes32 proved, bytes32 input, bytes32 output, bytes32 context, bytes32 word) =
             abi.decode(attestation.data, (bytes32, bytes32, bytes32, bytes32, bytes32));
         bytes4 selector = bytes4(word);
         if (word != bytes32(selector)) return false;
-        bytes32 digest = VmlClaim.digest(VmlClaim.Claim(model, input, output, context));
+        bytes32 digest = VmlClaim.digest(VmlClaim.Claim(proved, input, output, context));
         if (!isPolicy) return _stands(entry, digest, selector);
 
         IVmlRouter.Policy memory policy = router.policy(entry);

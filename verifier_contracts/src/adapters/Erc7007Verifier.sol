@@ -5,7 +5,6 @@ import {ERC165} from "@openzeppelin/contracts/utils/introspection/ERC165.sol";
 import {PinnedEntry} from "src/adapters/PinnedEntry.sol";
 import {IVmlRouter} from "src/interfaces/IVmlRouter.sol";
 import {IERC7007Verifier} from "src/interfaces/erc/IERC7007.sol";
-import {VmlClaim} from "src/libraries/VmlClaim.sol";
 
 /// @title What stands behind an ERC-7007 token: proofs for one registry entry
 /// @notice Public inputs are exactly abi.encode(keccak256(prompt), keccak256(aigcData), context). The token of the
@@ -20,7 +19,7 @@ contract Erc7007Verifier is IERC7007Verifier, PinnedEntry, ERC165 {
     function verifyProof(bytes calldata proof, bytes calldata publicInputs) external view returns (bool valid) {
         if (publicInputs.length != 96) return false;
         (bytes32 input, bytes32 output, bytes32 context) = abi.decode(publicInputs, (bytes32, bytes32, bytes32));
-        return _proved(VmlClaim.Claim(_model(), input, output, context), proof);
+        return _proved(input, output, context, proof);
     }
 
     function supportsInterface(bytes4 interfaceId) public view override returns (bool) {

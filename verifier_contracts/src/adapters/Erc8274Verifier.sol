@@ -6,7 +6,6 @@ import {PinnedEntry} from "src/adapters/PinnedEntry.sol";
 import {IVmlRouter} from "src/interfaces/IVmlRouter.sol";
 import {IVmlVerifier} from "src/interfaces/IVmlVerifier.sol";
 import {IProofVerifier} from "src/interfaces/erc/IERC8274.sol";
-import {VmlClaim} from "src/libraries/VmlClaim.sol";
 
 /// @title ERC-8274's IProofVerifier for one registry entry under one scheme
 /// @notice inputHash and outputHash are the claim's `input` and `output`, `proof` is what the router takes. The standard
@@ -45,7 +44,7 @@ contract Erc8274Verifier is IProofVerifier, PinnedEntry, ERC165 {
         if (proof.length < 4 || bytes4(proof[:4]) != selector) return false;
         if (metadata.length != 0 && metadata.length != 32) return false;
         bytes32 context = metadata.length == 0 ? bytes32(0) : bytes32(metadata);
-        return _proved(VmlClaim.Claim(_model(), inputHash, outputHash, context), proof);
+        return _proved(inputHash, outputHash, context, proof);
     }
 
     function supportsInterface(bytes4 interfaceId) public view override returns (bool) {

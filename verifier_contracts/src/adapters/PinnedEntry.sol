@@ -13,18 +13,16 @@ abstract contract PinnedEntry {
     bytes32 public immutable entry;
     bool public immutable isPolicy;
 
+    /// @notice The model that the key is for; zero for a policy, whose keys may be for several.
+    bytes32 public immutable model;
+
     /// @dev Reverts as the registry or the router does, if there is no such entry or policy.
     constructor(IVmlRouter router_, bytes32 entry_, bool isPolicy_) {
         if (isPolicy_) router_.policy(entry_);
-        else router_.registry().modelOf(entry_);
+        else model = router_.registry().modelOf(entry_);
         router = router_;
         entry = entry_;
         isPolicy = isPolicy_;
-    }
-
-    /// @dev The model that the pinned key is for; zero under a policy, whose keys may be for several.
-    function _model() internal view returns (bytes32 model) {
-        return isPolicy ? bytes32(0) : router.registry().modelOf(entry);
     }
 
     /// @dev For adapters that revert: with the router's own error unless proved.
@@ -32,16 +30,13 @@ abstract contract PinnedEntry {
         return isPolicy ? router.verifyWithPolicy(entry, claim, proof) : router.verifyEntry(entry, claim, proof);
     }
 
-    /// @dev For adapters that answer: never reverts, unless the gas does not even suffice to answer.
-    function _proved(VmlClaim.Claim memory claim, bytes calldata proof) internal view returns (bool valid) {
-        if (!isPolicy) {
-            (valid,) = router.tryVerify(entry, claim, proof);
-            return valid;
-        }
-        try router.verifyWithPolicy(entry, claim, proof) returns (bytes4) {
-            return true;
-        } catch {
-            return false;
-        }
+    /// @dev For adapters that answer, which pin a key: true if its model is proved to have done this. Never reverts, unless
+    /// the gas does not even suffice to answer.
+    function _proved(bytes32 input, bytes32 output, bytes32 context, bytes calldata proof)
+        internal
+        view
+        returns (bool valid)
+    {
+        (valid,) = router.tryVerify(entry, VmlClaim.Claim(model, input, output, context), proof);
     }
 }
