@@ -95,8 +95,8 @@ contract VmlRouter is IVmlRouter, Ownable2Step, ERC165 {
         if (proof.length < 4) revert ProofTooShort();
         selector = bytes4(proof[:4]);
         if (!_contains(chosen.selectors, selector)) revert PolicyRefuses(policyId, claim.model, selector);
-        bytes32 candidate;
-        Fault reason;
+        bytes32 candidate = 0;
+        Fault reason = Fault.None;
         for (uint256 i = 0; i < count; ++i) {
             bytes32 key = chosen.keys[i];
             (Fault fault,) = _attempt(key, claim, proof);

@@ -32,8 +32,8 @@ interface IModelRegistry is IERC165, IERC7992Registry {
 
     /// @notice Lets proofs of this scheme speak for the model; only its owner.
     /// @param metadata what the scheme's verifier needs to know about the model, in that verifier's format
-    /// @param vkDigest digest of the verifying key, for those who read the registry
-    function setBackend(bytes32 key, bytes4 selector, bytes calldata metadata, bytes32 vkDigest) external;
+    /// @param digest vkDigest: of the verifying key, for those who read the registry
+    function setBackend(bytes32 key, bytes4 selector, bytes calldata metadata, bytes32 digest) external;
 
     /// @notice Takes that back, also where backends are locked.
     function revokeBackend(bytes32 key, bytes4 selector) external;

@@ -118,8 +118,8 @@ interface IVmlRouter is IERC165 {
     /// @return key zero if nothing is pinned
     function pinOf(address consumer, bytes32 model) external view returns (bytes32 key);
 
-    /// @notice Stores a policy under keccak256(abi.encode(policy)); anybody may, defining again changes nothing.
-    function definePolicy(Policy calldata policy) external returns (bytes32 policyId);
+    /// @notice Stores a policy under keccak256(abi.encode(policy_)); anybody may, defining again changes nothing.
+    function definePolicy(Policy calldata policy_) external returns (bytes32 policyId);
     function policy(bytes32 policyId) external view returns (Policy memory);
 
     // ---- routes ----------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ library OutputLib {
     function ezklCommitment(uint64[][] memory shapes, uint256[] memory words) internal pure returns (bytes32) {
         if (shapes.length == 0 || shapes.length > type(uint32).max) revert TooManyTensors(shapes.length);
         bytes memory header = abi.encodePacked(TAG_EZKL_PUBLIC, uint32(shapes.length));
-        uint256 expected;
+        uint256 expected = 0;
         for (uint256 i = 0; i < shapes.length; ++i) {
             uint64[] memory shape = shapes[i];
             uint256 elements = 1;
