@@ -30,7 +30,7 @@ from tests.backends.sumcheck.runs import (
 from tests.tampering.sumcheck_liars import LIARS, Lie, lies, told
 from vml.backends.sumcheck import linear, prover
 from vml.backends.sumcheck.statement import Row
-from vml.errors import ProofRejected, VerificationError
+from vml.errors import MalformedProof, ProofRejected, VerificationError
 from vml.field.goldilocks import ONE, P, add, inv, mul, neg
 from vml.model.primitives import PRIMITIVES
 from vml.transcript import Transcript
@@ -126,7 +126,8 @@ def test_other_weights_than_the_key_has() -> None:
     other = prover.commit(matrix, prover.LOG_BLOWUPS[0])
     with (
         mock.patch.object(Stage, "fixed", property(lambda _: other)),
-        pytest.raises(ProofRejected, match="fixed: the column is not the one committed to"),
+        # Which of the two first: the transcript asks for other columns, perhaps for another number of them.
+        pytest.raises((ProofRejected, MalformedProof), match="fixed: "),
     ):
         stage.verify(stage.prove(columns))
 

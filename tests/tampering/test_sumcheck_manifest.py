@@ -413,7 +413,7 @@ def multiplier_altered(nodes: list[Node], _: Any, __: Any) -> None:
 
 NODE: dict[str, tuple[tuple[str, Callable[[], Proof], Any], ...]] = {
     "primitive": (("max instead of sum", of_node(primitive="reduce_max"), MISMATCH),),
-    "header": (("of another shape", of_node(header=Header("int16", (3,), -150, 150)), MALFORMED),),
+    "header": (("of another shape", of_node(header=Header("int16", (3,), -150, 150)), MISMATCH),),
     "inputs": (("another", of_node(inputs=(0,)), MISMATCH), ("beyond", of_node(inputs=(99,)), MISMATCH)),
     "attributes": (
         ("another root", graphed(root_altered), MISMATCH),
@@ -423,8 +423,8 @@ NODE: dict[str, tuple[tuple[str, Callable[[], Proof], Any], ...]] = {
 SPEC: dict[str, tuple[tuple[str, Callable[[], Proof], Any], ...]] = {
     "name": (("another", of_spec(name="z"), MISMATCH), ("none", of_spec(name=""), MISMATCH)),
     "onnx_dtype": (("another", of_spec(onnx_dtype="float64"), MISMATCH),),
-    "node": (("another", of_spec(node=5), MALFORMED), ("beyond", of_spec(node=1 << 20), MALFORMED)),
-    "header": (("another", of_spec(header=Header("int8", (2, 3), -99, 100)), MALFORMED),),
+    "node": (("another", of_spec(node=5), MISMATCH), ("beyond", of_spec(node=1 << 20), MISMATCH)),
+    "header": (("another", of_spec(header=Header("int8", (2, 3), -99, 100)), MISMATCH),),
     "scale": (("another", of_spec(scale=2), MISMATCH),),
     "saturate": (("another", of_spec(saturate=True), MISMATCH),),
 }

@@ -29,7 +29,13 @@ NODE = Node("input", Header("int8", (2,), -5, 5), (), {"index": 0})
 SPEC = TensorSpec("x", "float32", 0, NODE.header, Fraction(3, 2))
 DESCRIPTOR = NODE.encode()
 PREFIX = struct.pack(">II", 1, len(DESCRIPTOR)) + DESCRIPTOR
-GRAPH = PREFIX + encode_specs((SPEC,)) + encode_specs(())
+
+
+def sized(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data
+
+
+GRAPH = PREFIX + sized(encode_specs((SPEC,))) + sized(encode_specs(()))
 
 
 @cache
@@ -54,7 +60,7 @@ def spec(**parts: bytes) -> bytes:
         "above": b"\0\1\3",
         "below": b"\0\1\2",
     }
-    return PREFIX + struct.pack(">I", 1) + b"".join((said | parts).values()) + struct.pack(">I", 0)
+    return PREFIX + sized(struct.pack(">I", 1) + b"".join((said | parts).values())) + sized(struct.pack(">I", 0))
 
 
 def test_the_graph_written_out() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.backends.sumcheck.runs import Stage, small, small_proof, small_rows
 from vml.backends.sumcheck import verifier
 from vml.backends.sumcheck.key import VerifyingKey
-from vml.backends.sumcheck.payload import decode_graph, decode_payload, encode_graph, encode_payload
+from vml.backends.sumcheck.payload import decode_graph, decode_payload, encode_graph, encode_payload, graph_commitment
 from vml.backends.types import PINNED_KEYS, ClaimExpectation, Environment
 from vml.errors import ClaimMismatch, MalformedProof, PolicyRejected, ProofRejected, UnsupportedModel
 from vml.policy import Policy
@@ -94,7 +94,7 @@ def misbuilt(alter: Any) -> None:
     proof, stage = small_proof(), small()
     nodes, inputs, outputs = decode_graph(decode_payload(proof.payload)[1])
     graph = alter(list(nodes), inputs, outputs)
-    identity = verifier.commitment(graph)
+    identity = graph_commitment(encode_graph(*graph))
     key = replace(stage.key, model=identity)
     claims = tuple(replace(claim, model=identity) for claim in proof.claims)
     payload = encode_payload(key.encode(), encode_graph(*graph), decode_payload(proof.payload)[2])

@@ -3,7 +3,7 @@
 Integers are big-endian, field elements 8 bytes little-endian and below p (an extension element is two of them)::
 
     u32 length || verifying key
-    u32 length || graph:   u32 nodes, each u32 length || descriptor; input specs; output specs
+    u32 length || graph:   u32 nodes, each u32 length || descriptor; u32 length || input specs; likewise output specs
     cap of the witness matrix
     lookups:   for each layer k of the tree: k rounds of 3 elements, then 4 elements
     products:  one element each; rounds of 3 elements; two elements each
@@ -30,10 +30,11 @@ from vml.backends.sumcheck.products.types import ProductProof
 from vml.errors import MalformedProof
 from vml.field.goldilocks import Ext, P
 from vml.keccak import HASH_BYTES
-from vml.merkle import DTYPES
+from vml.merkle import DTYPES, graph_root, model_digest
 from vml.model.codec import Reader as DescriptorReader
 from vml.model.codec import decode_dims
 from vml.model.graph import MAX_NODES, Node, TensorSpec, encode_specs
+from vml.model.semantics import semantics_digest
 from vml.model.tensor import Header
 
 T = TypeVar("T")
@@ -97,18 +98,40 @@ def encode_graph(nodes: Sequence[Node], inputs: tuple[TensorSpec, ...], outputs:
     for node in nodes:
         descriptor = node.encode()
         parts += [struct.pack(">I", len(descriptor)), descriptor]
-    return b"".join((*parts, encode_specs(inputs), encode_specs(outputs)))
+    for specs in (inputs, outputs):
+        encoded = encode_specs(specs)
+        parts += [struct.pack(">I", len(encoded)), encoded]
+    return b"".join(parts)
+
+
+def graph_commitment(data: bytes) -> bytes:
+    """The model identity of an encoded graph, whose weights are in it by their roots; nothing is decoded for it.
+
+    Raises:
+        MalformedProof: the parts are not as long as they say.
+    """
+    reader = _Reader(data)
+    descriptors = reader.many(_node_count(reader), reader.sized)
+    inputs, outputs = reader.sized(), reader.sized()
+    reader.end()
+    if not all(descriptors):
+        raise MalformedProof("a node without a descriptor")
+    return model_digest(semantics_digest(), graph_root(descriptors), inputs, outputs)
+
+
+def _node_count(reader: _Reader) -> int:
+    count = reader.number(4)
+    if not 0 < count <= MAX_NODES:
+        raise MalformedProof(f"a graph of {count} nodes")
+    return count
 
 
 def decode_graph(data: bytes) -> tuple[tuple[Node, ...], tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Strict inverse of `encode_graph`. Raises MalformedProof."""
     reader = _Reader(data)
-    count = reader.number(4)
-    if not 0 < count <= MAX_NODES:
-        raise MalformedProof(f"a graph of {count} nodes")
     try:
-        nodes = reader.many(count, lambda: Node.decode(reader.sized()))
-        inputs, outputs = _specs(reader, nodes), _specs(reader, nodes)
+        nodes = reader.many(_node_count(reader), lambda: Node.decode(reader.sized()))
+        inputs, outputs = (_specs(_Reader(reader.sized()), nodes) for _ in range(2))
     except (ValueError, IndexError, OverflowError, struct.error) as error:
         raise MalformedProof(f"the graph: {error}") from None
     reader.end()
@@ -121,7 +144,9 @@ def _specs(reader: _Reader, nodes: Sequence[Node]) -> tuple[TensorSpec, ...]:
     count = reader.number(4)
     if count > MAX_SPECS:
         raise MalformedProof(f"{count} outside tensors")
-    return reader.many(count, lambda: _spec(reader, nodes))
+    specs = reader.many(count, lambda: _spec(reader, nodes))
+    reader.end()
+    return specs
 
 
 def _spec(reader: _Reader, nodes: Sequence[Node]) -> TensorSpec:

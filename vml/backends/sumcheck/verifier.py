@@ -31,7 +31,7 @@ from vml.backends.sumcheck.circuit import Circuit, build_circuit
 from vml.backends.sumcheck.fractions.verifier import verify_fractions
 from vml.backends.sumcheck.key import VerifyingKey, require_pinned
 from vml.backends.sumcheck.opening.verifier import verify_opening
-from vml.backends.sumcheck.payload import Body, decode_body, decode_graph, decode_payload
+from vml.backends.sumcheck.payload import Body, decode_body, decode_graph, decode_payload, graph_commitment
 from vml.backends.sumcheck.products.types import ProductInstance
 from vml.backends.sumcheck.products.verifier import verify_products
 from vml.backends.sumcheck.scheme import NAME, SCHEME, SEMANTICS, TRUSTS
@@ -40,10 +40,8 @@ from vml.backends.sumcheck.weights import Point
 from vml.backends.types import ClaimExpectation, Environment, VerifiedClaim
 from vml.errors import ClaimMismatch, MalformedProof, ProofRejected, UnsupportedModel
 from vml.field.goldilocks import Ext
-from vml.merkle import graph_root, model_digest
 from vml.model.graph import Graph as Integers
-from vml.model.graph import Node, TensorSpec, encode_specs
-from vml.model.semantics import semantics_digest
+from vml.model.graph import Node, TensorSpec
 from vml.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -80,11 +78,11 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
     require_pinned(key, proof.claims, environment)
 
     # step 4: the model
-    graph = decode_graph(graph_bytes)
-    model = commitment(graph)
+    model = graph_commitment(graph_bytes)
     for claim in proof.claims:
         if claim.model != model:
             raise ClaimMismatch("model", "0x" + model.hex(), "0x" + claim.model.hex())
+    graph = decode_graph(graph_bytes)
     # step 4: the graph means one thing, also where nobody has loaded it before its identity was pinned
     require_structure(graph)
 
@@ -124,13 +122,6 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
     # step 14: the policy
     policy.check(verdict)
     return verdict
-
-
-def commitment(graph: Graph) -> bytes:
-    """The model identity of a graph without its weights, whose roots are in the descriptors."""
-    nodes, inputs, outputs = graph
-    root = graph_root([node.encode() for node in nodes])
-    return model_digest(semantics_digest(), root, encode_specs(inputs), encode_specs(outputs))
 
 
 def require_structure(graph: Graph) -> None:
