@@ -15,6 +15,8 @@ COMMANDS = (
     ("benchmarks.cli_startup",),
     ("benchmarks.ezkl_overhead",),
     ("benchmarks.ezkl_autotune",),
+    ("benchmarks.sumcheck",),
+    ("benchmarks.sumcheck_ezkl", "--default"),
     ("benchmarks.tables",),
 )
 

@@ -205,6 +205,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", choices=[[], *NETWORKS], default=[])
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
+    load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory(prefix="vml-bench-") as scratch:
         measured: dict[str, Any] = {}
         kept: dict[str, Prepared] = {}
@@ -215,7 +216,12 @@ def main() -> None:
                 kept[name].run("prove", 0)
             measured[name] = measure(kept[name], given.runs)
             show(name, measured[name])
-        result: dict[str, Any] = {"runs": given.runs, "networks": measured, "targets": targets(measured)}
+        result: dict[str, Any] = {
+            "runs": given.runs,
+            "load_average": load,
+            "networks": measured,
+            "targets": targets(measured),
+        }
         if not given.networks:
             result["growth"] = growth(measured)
             result["batches"] = {"network": "lenet5", "rows": batches(kept["lenet5"], given.runs)}

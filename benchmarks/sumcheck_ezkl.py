@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -148,8 +149,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--default", action="store_true", help="prove with ezkl's own calibration too")
     given = parser.parse_args()
+    load = round(os.getloadavg()[0], 1)
     measured = compare(lenet5(), given.pairs, given.default)
-    publish("sumcheck_ezkl", ["ezkl", "numba", "numpy", "onnxruntime", "vml"], measured)
+    packages = ["ezkl", "numba", "numpy", "onnxruntime", "vml"]
+    publish("sumcheck_ezkl", packages, {"load_average": load, **measured})
 
 
 if __name__ == "__main__":

@@ -15,8 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import tables_sumcheck
+
 HERE = Path(__file__).resolve().parent
-PAGES = (HERE / "README.md", HERE.parent / "docs" / "models.md", HERE.parent / "README.md")
+ROOT = HERE.parent
+PAGES = (
+    HERE / "README.md",
+    ROOT / "docs" / "models.md",
+    ROOT / "docs" / "sumcheck-performance.md",
+    ROOT / "README.md",
+)
+BUSY_LOAD = 1.0
 BLOCK = re.compile(r"(<!-- benchmarks\.tables (\w+): start -->\n)(.*?)(<!-- benchmarks\.tables \2: end -->)", re.S)
 
 
@@ -24,7 +33,9 @@ def measured_on(result: dict[str, Any]) -> str:
     """One sentence: where and with what."""
     machine = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    return f"Measured on {machine['date']}, {machine['cores']} cores ({machine['processor']}); {versions}."
+    load = result.get("load_average", 0.0)
+    busy = f" Other work ran meanwhile: the load average was {load:g} before." if load > BUSY_LOAD else ""
+    return f"Measured on {machine['date']}, {machine['cores']} cores ({machine['processor']}); {versions}.{busy}"
 
 
 def resnet50(result: dict[str, Any]) -> str:
@@ -140,7 +151,28 @@ def summary(_: dict[str, Any]) -> str:
     ]
     overheads = [model["ratio_median"] for model in _load("ezkl_overhead")["models"].values()]
     largest = max(_load("commitment")["rows"], key=lambda row: (row["bytes"], row["mb_per_s"]))
+    native, peer = _load("sumcheck"), _load("sumcheck_ezkl")["runs"]["tuned"]
+    aims = {(row["network"], row["what"]): row for row in native["targets"]}
+
+    def aimed(network: str, what: str, title: str) -> tuple[str, str, str, str]:
+        row = aims[network, what]
+        shown = (tables_sumcheck.quantity(what, row[number]) for number in ("measured", "target"))
+        return (f"sumcheck: {title}", *shown, "sumcheck")
+
     rows = [
+        aimed("lenet5", "prove_s", "prove LeNet-5"),
+        aimed("lenet5", "verify_s", "verify it"),
+        aimed("lenet5", "proof_bytes", "size of that proof"),
+        aimed("lenet5", "peak_bytes", "peak memory of that proof"),
+        aimed("dense4m", "prove_s", "prove a dense network of 4 million weights"),
+        aimed("resnet8", "prove_s", "prove MLPerf Tiny's ResNet-8"),
+        aimed("mobilenet025", "prove_s", "prove MLPerf Tiny's MobileNet-v1-0.25"),
+        (
+            "sumcheck against ezkl (tuned) proving LeNet-5, times faster",
+            f"{peer['times_faster']:.0f}",
+            "100",
+            "sumcheck_ezkl",
+        ),
         (
             "executor on a ResNet-50-sized graph, times onnxruntime",
             f"{_load('resnet50')['ratio_median']:.1f}",
@@ -174,6 +206,10 @@ def summary(_: dict[str, Any]) -> str:
     return "\n".join([*lines, "", measured_on(_load("resnet50")), ""])
 
 
+def _dated(table: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str]:
+    return lambda result: f"{table(result)}\n{measured_on(result)}\n"
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cli_startup": cli_startup,
     "commitment": commitment,
@@ -182,11 +218,13 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "magika": magika,
     "resnet50": resnet50,
     "summary": summary,
+    **{name: _dated(table) for name, (_, table) in tables_sumcheck.TABLES.items()},
 }
 
 
 def _load(name: str) -> dict[str, Any]:
-    """One result; none for the summary, which reads several."""
+    """The result that a table shows; none for the summary, which reads several."""
+    name = tables_sumcheck.TABLES[name][0] if name in tables_sumcheck.TABLES else name
     result: dict[str, Any] = {} if name == "summary" else json.loads((HERE / "results" / f"{name}.json").read_text())
     return result
 

@@ -251,4 +251,4 @@ def _prove_bytes(circuit: Circuit, elements: int, leaves: int, entries: int, cel
     """Columns and both committed matrices, and the largest of what the three arguments hold."""
     shape = circuit.shape
     held = WORD * elements + sum(_committed(circuit, rows) for rows in (shape.fixed_rows, shape.witness_rows))
-    return held + max(6 * EXT * leaves, 6 * EXT * entries, 3 * EXT * entries + 7 * EXT * cells // 4)
+    return held + max(6 * EXT * leaves, 6 * EXT * entries, 3 * EXT * entries + 5 * EXT * cells // 2)
