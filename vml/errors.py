@@ -21,7 +21,7 @@ Every class carries the process exit code the command line answers with (``docs/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -82,9 +82,21 @@ class OutOfRange(ProvingError):
 
 
 class ChainError(VmlError):
-    """A chain call failed; carries the decoded custom error where there is one."""
+    """A chain call failed: what happened and what to do.
+
+    Args:
+        message: that, in words.
+        error: name of the contract's own error, where it gave one.
+        arguments: of that error, by name; bytes as 0x hex.
+    """
 
     exit_code = 6
+
+    def __init__(
+        self, message: str, *, error: str | None = None, arguments: Mapping[str, object] | None = None
+    ) -> None:
+        self.error, self.arguments = error, dict(arguments or {})
+        super().__init__(message)
 
 
 class VerificationError(VmlError):

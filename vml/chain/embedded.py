@@ -85,6 +85,19 @@ class EmbeddedChain:
             answer["error"] = {"code": INVALID, "message": f"{method}: {error_}"}
         return answer
 
+    def creates(self, sender: str, creation: bytes, places: Mapping[str, bytes]) -> bytes:
+        """The code that a creation leaves among contracts that are put in their places, without storage.
+
+        Raises:
+            ValueError: the constructor fails.
+        """
+        for address, code in places.items():
+            self._evm.insert_account_info(address, pyrevm.AccountInfo(nonce=1, code=code))
+        try:
+            return self._code(checksum_address(self._execute(_address(sender), None, creation, 0, BLOCK_GAS)))
+        except RuntimeError as error:
+            raise ValueError(f"the constructor fails: {str(error)[:200]}") from None
+
     def _handlers(self) -> Mapping[str, Callable[..., Any]]:
         return {
             "web3_clientVersion": lambda: f"vml/{RULES}/pyrevm",

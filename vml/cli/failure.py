@@ -11,7 +11,7 @@ import typer
 
 from vml.cli import INTERRUPTED
 from vml.cli.output import printable
-from vml.errors import OutOfRange, UnsupportedOperator, VmlError
+from vml.errors import ChainError, OutOfRange, UnsupportedOperator, VmlError
 
 USAGE, DEFECT = 2, 70
 
@@ -57,6 +57,8 @@ def details(error: BaseException) -> dict[str, Any]:
     elif isinstance(error, VmlError):
         shown = {name: value for name, value in vars(error).items() if not name.startswith("_")}
         result |= {name: value if isinstance(value, int | str | None) else str(value) for name, value in shown.items()}
+    if isinstance(error, ChainError):
+        result["arguments"] = json.loads(json.dumps(error.arguments, default=str))
     if isinstance(error, OutOfRange):
         index = error.index
         result["index"] = list(index) if isinstance(index, tuple) else [index]
