@@ -110,6 +110,7 @@ def prove_columns(
     fractions = FractionProof(())
     if arrangement.lookups:
         alpha, beta = transcript.sample_ext("lookups/alpha"), transcript.sample_ext("lookups/beta")
+        tell("lookups", 0.0)
         above, below = leaves(arrangement, columns, values, alpha, beta)
         fractions, sums = prove_fractions(above, below, transcript, progress)
         del above, below  # the largest arrays of all

@@ -1,11 +1,12 @@
 """Set-up: weights and tables committed to, once for each model. No secrets, no chance: anyone makes the same key again.
 
-What is kept is the Merkle tree of the encoded fixed matrix; the matrix itself is made from the weights when it is
-needed. A proof in the same process finds both in memory, a later one finds the tree in the cache folder.
+What is kept is the key and the Merkle tree of the encoded fixed matrix; the matrix itself is made from the weights when
+it is needed, and its digest tells whether a cached tree is of it. A proof in the same process finds all in memory.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,26 +21,35 @@ from vml.backends.sumcheck.matrices import lay_out
 from vml.backends.sumcheck.opening.prover import Committed, commit
 from vml.backends.sumcheck.scheme import LOG_BLOWUPS, NAME, SCHEME
 from vml.backends.types import Keys, Progress, SetupOptions
+from vml.errors import MalformedProof
+from vml.keccak import keccak256
 
 if TYPE_CHECKING:
     from vml.model import Model
     from vml.model.graph import Graph
 
-TREE = "tree.npy"
+KEY, MATRIX, TREE = "key", "matrix", "tree.npy"
 
 
 def setup(model: Model, options: SetupOptions) -> Keys:
-    """Make a model's keys, or take the tree from the cache.
+    """Make a model's keys, or take them from the cache, where they are kept beside a digest of the fixed matrix.
 
     Raises:
         UnsupportedModel: some node has no relation for its numbers, or no proof would be sound enough.
     """
-    key, committed = make_key(model, options.progress)
-    _remember(key.digest, committed)
-    place = cache.folder(options.cache_dir) / NAME / key.digest.hex()
-    if not (place / TREE).is_file():
+    place = cache.folder(options.cache_dir) / NAME / keccak256(SCHEME.encode() + model.commitment).hex()
+    circuit = model_circuit(model, 1)
+    matrix = fixed_matrix(model.graph, circuit)
+    found = None if options.check else _read(place, matrix)
+    if found is None:
+        key, committed = make_key(model, options.progress)
         with cache.lock(place.parent, place.name), files.folder_atomic(place) as out:
             np.save(out / TREE, committed.tree)
+            (out / KEY).write_bytes(key.encode())
+            (out / MATRIX).write_bytes(_digest(matrix))
+    else:
+        key, committed = found
+    _remember(key.digest, committed)
     return Keys(
         backend=NAME,
         scheme=SCHEME,
@@ -48,6 +58,22 @@ def setup(model: Model, options: SetupOptions) -> Keys:
         directory=place,
         compiled=model,
     )
+
+
+def _digest(matrix: np.ndarray[Any, np.dtype[np.uint64]]) -> bytes:
+    return hashlib.blake2b(matrix.data).digest()
+
+
+def _read(place: Path, matrix: np.ndarray[Any, np.dtype[np.uint64]]) -> tuple[VerifyingKey, Committed] | None:
+    """The cached key and tree of exactly this matrix; None where there are none, or they are damaged."""
+    try:
+        if (place / MATRIX).read_bytes() != _digest(matrix):
+            return None
+        key = VerifyingKey.decode((place / KEY).read_bytes())
+        committed = Committed(matrix, LOG_BLOWUPS[0], np.load(place / TREE, allow_pickle=False))
+        return (key, committed) if committed.cap == key.cap else None
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, MalformedProof):
+        return None
 
 
 def recompute_key(model: Model) -> VerifyingKey:
@@ -88,25 +114,13 @@ def _remember(digest: bytes, committed: Committed) -> None:
 
 
 def commit_fixed(model: Model, keys: Keys, circuit: Circuit, progress: Progress | None) -> Committed:
-    """The committed weights that a key is about: from memory, from the cached tree, or made again."""
+    """The committed weights that a key is about: from memory, from the cache, or made again."""
     key = VerifyingKey.decode(keys.verifying_key)
     if key.digest in _REMEMBERED:
         return _REMEMBERED[key.digest]
-    tree = None if keys.directory is None else _read_tree(keys.directory / TREE)
-    if tree is None:
-        _, committed = make_key(model, progress)
-    else:
-        committed = Committed(fixed_matrix(model.graph, circuit), LOG_BLOWUPS[0], tree)
+    found = None if keys.directory is None else _read(keys.directory, fixed_matrix(model.graph, circuit))
+    _, committed = found or make_key(model, progress)
     if committed.cap != key.cap:
         raise ValueError("the key is not that of this model; make it again with `vml setup`")
     _remember(key.digest, committed)
     return committed
-
-
-def _read_tree(path: Path) -> np.ndarray[Any, np.dtype[np.uint64]] | None:
-    """The cached tree; None where there is none. Its cap is compared with the key's, and proofs with their paths."""
-    try:
-        tree = np.load(path, allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    return tree if tree.dtype == np.uint64 and tree.ndim == 2 else None
