@@ -18,6 +18,11 @@ contract OutputLibTest is Test {
 
     function testFuzz_int16(int16[] memory all) external view {
         vm.assume(all.length > 0);
+        if (all.length > 40) {
+            assembly ("memory-safe") {
+                mstore(all, 40)
+            }
+        }
         bytes memory data;
         for (uint256 i = 0; i < all.length; ++i) {
             data = bytes.concat(data, bytes2(uint16(all[i])));
