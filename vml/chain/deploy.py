@@ -8,6 +8,7 @@ router      creates VmlRouter over it                              likewise
 adapter     creates EzklAdapter for the scheme                     likewise
 verifier    creates the generated verifier                         likewise
 vka         creates the contract that holds the circuit            likewise; verifier for all circuits only
+register    tells the verifier for all circuits of this one        its storage says so
 route       VmlRouter.addRoute(adapter)                            the route is active and the adapter's
 model       ModelRegistry.registerModel                            the entry exists
 backend     ModelRegistry.setBackend                               the entry has this metadata, enabled
@@ -39,7 +40,11 @@ from vml.keccak import keccak256
 
 ROUTER, REGISTRY, ADAPTER = "VmlRouter", "ModelRegistry", "EzklAdapter"
 ROUTE_UNKNOWN, ROUTE_ACTIVE = 0, 1
-NO_ADDRESS = "0x" + "00" * 20
+WORD = 32
+REUSABLE_ABI: abi.Abi = (
+    {"type": "function", "name": "registerVka", "inputs": [{"name": "vka", "type": "bytes32[]"}], "outputs": []},
+)
+"""Of ezkl's verifier for all circuits; which circuits it knows is its first storage variable."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,12 @@ class Deployer:
         vka = None
         if generated.vka:
             vka = self._create_code("vka", data_contract(generated.vka), keccak256(b"\0" + generated.vka))
+            words = [generated.vka[at : at + WORD] for at in range(0, len(generated.vka), WORD)]
+            self._act(
+                "register",
+                lambda: self._knows(verifier, keccak256(generated.vka)),
+                *(verifier, REUSABLE_ABI, "registerVka", words),
+            )
 
         # Step 4: the route, the model, and that the one may speak for the other.
         router_abi, registry_abi = artifacts.load(ROUTER).abi, artifacts.load(REGISTRY).abi
@@ -173,11 +184,21 @@ class Deployer:
     def _routed(self, router: str, selector: bytes, adapter: str) -> bool:
         return self._route_of(router, selector) == (adapter, True)
 
+    def _knows(self, verifier: str, vka_digest: bytes) -> bool:
+        """Whether a verifier for all circuits has registered one; it has no function that tells."""
+        slot = "0x" + keccak256(vka_digest + bytes(WORD)).hex()
+        return any(self.chain.rpc.data("eth_getStorageAt", verifier, slot, "latest"))
+
     def _registered(self, registry: str, key: bytes) -> bool:
-        owner, deprecated, _ = self.chain.call(registry, artifacts.load(REGISTRY).abi, "resolve", key, bytes(4))
+        try:
+            _, deprecated, _ = self.chain.call(registry, artifacts.load(REGISTRY).abi, "getModel", number(key))
+        except ChainError as error:
+            if error.error == "ModelNotFound":
+                return False
+            raise
         if deprecated:
             raise ChainError(f"this account deprecated the model's entry 0x{key.hex()} for good: use another account")
-        return abi_address(owner) != NO_ADDRESS
+        return True
 
     def _enabled(self, registry: str, key: bytes, selector: bytes, metadata: bytes) -> bool:
         found = self.chain.call(registry, artifacts.load(REGISTRY).abi, "backend", key, selector)
@@ -332,6 +353,11 @@ def code_of(chain_id: int, sender: str, creation: bytes, places: Mapping[str, by
     if len(code) > CODE_LIMIT:
         raise ChainError(f"it would have {len(code)} bytes of code, a contract may have {CODE_LIMIT} (EIP-170)")
     return code
+
+
+def number(key: bytes) -> int:
+    """A registry's key as ERC-7992's model id."""
+    return int.from_bytes(key, "big")
 
 
 def abi_address(text: str) -> str:

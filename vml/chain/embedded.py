@@ -91,6 +91,8 @@ class EmbeddedChain:
         Raises:
             ValueError: the constructor fails.
         """
+        # So many creations later no address is taken by one of the places.
+        self._nonces[_address(sender)] = 1 << 48
         for address, code in places.items():
             self._evm.insert_account_info(address, pyrevm.AccountInfo(nonce=1, code=code))
         try:

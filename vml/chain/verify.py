@@ -33,7 +33,7 @@ class Accepted:
         digest: of the claim.
         chain_id: of the chain.
         rules: that it executes, in words.
-        gas: that a transaction doing the same would use, under those rules.
+        gas: limit that a transaction doing the same needs, under those rules.
         calldata_bytes: of that transaction.
         ours: the router's code is the one that this version of vml ships.
     """
