@@ -121,6 +121,7 @@ class SetupOptions:
             None takes the sample stored in the compiled folder.
         max_error: largest absolute error against onnxruntime that a tuned circuit may show on calibration.
         tune: search run arguments; False takes the backend's own default calibration.
+        on_chain: tune for a contract that checks the proofs: cheap to check, slower to make.
         srs: file of the structured reference string; None takes an imported one, else the unsafe test one.
         cache_dir: where keys are kept; None takes ``VML_CACHE_DIR`` or the user's cache folder.
         memory_limit_bytes: refuse, or stop, work above this; None takes most of what is free.
@@ -133,6 +134,7 @@ class SetupOptions:
     calibration: Mapping[str, Any] | None = None
     max_error: float | None = None
     tune: bool = True
+    on_chain: bool = False
     srs: Path | None = None
     cache_dir: Path | None = None
     memory_limit_bytes: int | None = None

@@ -30,7 +30,7 @@ from vml.backends.ezkl.statement import (
     felt_to_word,
     scheme_of,
 )
-from vml.backends.ezkl.tuner import Tuner
+from vml.backends.ezkl.tuner import MAX_COLUMNS, ON_CHAIN_COLUMNS, Tuner
 from vml.backends.ezkl.wrapper import Wrapped, wrap
 from vml.backends.types import Keys, SetupOptions, Visibility
 from vml.errors import MalformedProof, ProvingError, UnsupportedModel
@@ -94,6 +94,8 @@ def setup(source: bytes, calibration_rows: Mapping[str, Any] | None, options: Se
         ProvingError: it does not fit the memory limit, `check` found a difference, or ezkl failed.
         BackendUnavailable: software is missing.
     """
+    if options.on_chain and not options.tune:
+        raise ValueError("a circuit for the chain is a tuned one: leave --no-tune out")
     if calibration_rows is None:
         raise ValueError("ezkl needs calibration inputs: give them with --calibrate, or compile with them")
     root = cache.folder(options.cache_dir)
@@ -175,6 +177,8 @@ def _cache_name(
         # Once a ceremony's file is imported, keys made under the unsafe set-up are not taken any more.
         setups = sorted({record.setup_id for record in srs.list_files(root) if not record.unsafe})
     digest.update(json.dumps([options.max_error, options.tune, setups]).encode())
+    if options.on_chain:
+        digest.update(b"on chain")
     return digest.hexdigest()[:40]
 
 
@@ -198,7 +202,8 @@ def _build(
         model.write_bytes(wrapped.onnx)
         sample = calibration.make_sample(source, wrapped.inputs, rows, wrapped.salt_lanes, work)
         base = RunArgs().seen(options.visibility)
-        tuner = Tuner(engine, model, sample, base, work)
+        columns = ON_CHAIN_COLUMNS if options.on_chain else MAX_COLUMNS
+        tuner = Tuner(engine, model, sample, base, work, columns)
         if options.tune:
             tuned = tuner.search(options.max_error, options.progress)
         else:

@@ -46,6 +46,8 @@ MAX_BITS = 52
 MAX_DIGIT_BITS = 16
 MAX_COLUMNS = 8
 """Of all blocks together: each one makes the proof longer and an on-chain check dearer."""
+ON_CHAIN_COLUMNS = 1
+"""Where a contract checks the proofs: more rows cost it next to nothing, more columns much."""
 
 DEFAULT_RELATIVE_ERROR = 0.02
 LOOKUP_MARGIN = 2
@@ -98,11 +100,20 @@ class Tuner:
         sample: calibration rows.
         base: visibilities are taken from here.
         folder: for scratch files.
+        columns: of all blocks together, at most.
     """
 
-    def __init__(self, engine: Engine, model: Path, sample: Sample, base: RunArgs, folder: Path) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        model: Path,
+        sample: Sample,
+        base: RunArgs,
+        folder: Path,
+        columns: int = MAX_COLUMNS,
+    ) -> None:
         self._engine, self._model, self._sample = engine, str(model), sample
-        self._base, self._folder = base, folder
+        self._base, self._folder, self._columns = base, folder, columns
         self._few = sample.some(SEARCH_ROWS)
         self._tried = 0
         self._prices: dict[RunArgs, tuple[RunArgs, Cost] | None] = {}
@@ -351,7 +362,7 @@ class Tuner:
                 raise
             self.refusal = failure
             return None
-        price = cheapest_rows(settings)
+        price = cheapest_rows(settings, self._columns)
         return replace(arguments, logrows=price.log_rows), price
 
 
@@ -365,11 +376,11 @@ def _least(low: int, high: int, fits: Callable[[int], bool]) -> int | None:
     return high
 
 
-def cheapest_rows(settings: Mapping[str, Any]) -> Cost:
+def cheapest_rows(settings: Mapping[str, Any], columns: int = MAX_COLUMNS) -> Cost:
     """Choose k for a layout: the least predicted cost, with a bound on the number of columns."""
     options = [cost(settings, k) for k in range(least_log_rows(settings), MAX_LOG_ROWS + 1)]
     inner = settings["run_args"]["num_inner_cols"]
-    narrow = [option for option in options if option.blocks * inner <= MAX_COLUMNS]
+    narrow = [option for option in options if option.blocks * inner <= columns]
     return min(narrow or options[-1:], key=lambda option: option.key_words)
 
 

@@ -140,6 +140,7 @@ def _refuse_options(options: SetupOptions) -> None:
         ("calibration", options.calibration is not None),
         ("max_error", options.max_error is not None),
         ("tune", not options.tune),
+        ("on_chain", options.on_chain),
         ("srs", options.srs is not None),
         ("time_limit_s", options.time_limit_s is not None),
     ):
