@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +252,17 @@ def test_vectors() -> None:
     for vector in vectors["malformed"]:
         with pytest.raises(MalformedProof):
             Proof.from_bytes(base64.b64decode(vector["bytes"]))
+
+
+def test_deep_nesting_is_refused_whatever_the_recursion_limit() -> None:
+    """A library may have raised the limit; the parser would then exhaust the stack."""
+    code = (
+        "import sys; sys.setrecursionlimit(10**6)\n"
+        "from vml import canonical\n"
+        "for data in (b'[' * 500000, b'{\"a\":' * 500000, b'[\"' + b'[' * 500000, b'\"\\\\\"[' + b'[' * 500000):\n"
+        "    try: canonical.decode(data, max_bytes=1 << 24)\n"
+        "    except canonical.NotCanonical: continue\n"
+        "    sys.exit(1)\n"
+        "assert canonical.decode(b'\"' + b'[' * 500000 + b'\"', max_bytes=1 << 24) == '[' * 500000\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

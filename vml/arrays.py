@@ -18,7 +18,10 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 
 import numpy as np
 
+from vml.canonical import require_shallow
+
 MAX_JSON_BYTES = 256 << 20
+MAX_LEVELS = 256
 MAX_ARRAY_BYTES = 1 << 30
 MAX_NPY_HEADER = 4096
 MAX_RANK = 16
@@ -119,9 +122,8 @@ def _from_json(path: Path, specs: Sequence[ArraySpec] | None) -> Arrays:
     if len(data) > MAX_JSON_BYTES:
         raise ValueError(f"{path}: larger than {MAX_JSON_BYTES} bytes; use .npz")
     try:
+        require_shallow(data, MAX_LEVELS)
         value = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError(f"{path}: nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
     if not isinstance(value, dict) or not value:

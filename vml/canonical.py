@@ -7,6 +7,7 @@ numbers are refused altogether: two decoders may disagree about them, and nothin
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -18,6 +19,8 @@ MAX_DEPTH = 32
 MAX_VALUES = 1 << 21
 MAX_INTEGER = (1 << 53) - 1
 _MAX_INTEGER_TEXT = len(str(-MAX_INTEGER))
+_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+"""A whole string, or one bracket outside strings."""
 
 
 class NotCanonical(ValueError):
@@ -70,6 +73,7 @@ def decode(data: bytes, *, max_bytes: int) -> Any:
         raise NotCanonical(f"more than {MAX_VALUES} values")
 
     # Step 2: parse; each hook refuses what the canonical form cannot hold.
+    require_shallow(data)
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -78,8 +82,6 @@ def decode(data: bytes, *, max_bytes: int) -> Any:
             parse_float=_refuse_number,
             parse_constant=_refuse_number,
         )
-    except RecursionError:
-        raise NotCanonical(f"nested more than {MAX_DEPTH} levels deep") from None
     except NotCanonical:
         raise
     except ValueError as error:
@@ -89,6 +91,26 @@ def decode(data: bytes, *, max_bytes: int) -> Any:
     if encode(value) != data:
         raise NotCanonical("not the canonical encoding (RFC 8785)")
     return value
+
+
+def require_shallow(data: bytes, levels: int = MAX_DEPTH) -> None:
+    """Refuse JSON that is nested too deep, before Python's parser meets it.
+
+    The parser recurses, and only the interpreter's recursion limit stops it. A library that raises the limit (as some
+    of a chain's do when they are imported) turns a hundred thousand brackets into a crash of the process.
+
+    Raises:
+        NotCanonical: more than ``levels``.
+    """
+    depth = 0
+    for token in _NESTING.finditer(data):
+        first = data[token.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > levels:
+                raise NotCanonical(f"nested more than {levels} levels deep")
+        elif first in b"]}":
+            depth -= 1
 
 
 def _check_value(value: object) -> None:

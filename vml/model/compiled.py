@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from vml.arrays import load_arrays
+from vml.canonical import require_shallow
 from vml.errors import UnsupportedModel
 from vml.files import folder_atomic, open_inside, read_inside
 from vml.model.certificate import Certificate
@@ -286,6 +287,7 @@ def _node_to_json(node: Node, name: str) -> dict[str, Any]:
 def _graph_from_json(data: bytes, tensors: Mapping[str, Array] | None) -> Graph:
     """Rebuild a graph; without tensors it serves for its commitment only. Raises ValueError for anything odd."""
     try:
+        require_shallow(data)
         value = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
         if set(value) != GRAPH_FIELDS:
             raise ValueError(f"{GRAPH} has fields {sorted(set(value) ^ GRAPH_FIELDS)} too many or too few")
@@ -305,7 +307,7 @@ def _graph_from_json(data: bytes, tensors: Mapping[str, Array] | None) -> Graph:
         )
         if value["commitment"] != f"0x{graph.commitment.hex()}":
             raise ValueError("the recorded commitment is not that of the graph")
-    except (KeyError, TypeError, AttributeError, IndexError, struct.error, OverflowError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, struct.error, OverflowError) as error:
         raise ValueError(f"{GRAPH} is not a graph: {type(error).__name__}: {error}") from error
     return graph
 

@@ -147,7 +147,7 @@ class Statement:
             )
             shapes = [list(shape) for shape in value["model_instance_shapes"]]
             digests = sum(value["module_sizes"]["poseidon"][1])
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MalformedProof(f"wrapper or settings: {error!r}"[:200]) from None
         context = [1, CONTEXT_LIMBS]
         expected = [list(t.shape) for t in outputs] + [context]
@@ -297,6 +297,7 @@ def _settings(data: bytes) -> dict[str, Any]:
     """Parse settings; only the one spelling is accepted."""
     if len(data) > MAX_TEXT:
         raise MalformedProof("the settings are too large")
+    canonical.require_shallow(data)
     value = json.loads(data)
     if not isinstance(value, dict) or encode_settings(value) != data:
         raise MalformedProof("the settings are not in their one spelling")
