@@ -32,6 +32,7 @@ ACCOUNT = checksum_address(keccak256(b"vml embedded account")[12:])
 """The account that sends where none is named."""
 RICH = 10**24
 
+NO_CODE = keccak256(b"")
 _CODE_PADDING = 33
 """pyrevm answers analysed code, with so many zero bytes behind it."""
 _REVERT = re.compile(r"^Revert \{ gas_used: \d+, output: (0x[0-9a-f]*) \}$")
@@ -133,6 +134,8 @@ class EmbeddedChain:
 
     def _code(self, address: str) -> bytes:
         info = self._evm.basic(address)
+        if bytes(info.code_hash or b"") in (bytes(32), NO_CODE, b""):
+            return b""
         code = bytes(info.code or b"")
         real = code[:-_CODE_PADDING] if len(code) >= _CODE_PADDING else code
         # The hash tells whether the padding was there.

@@ -80,8 +80,8 @@ def from_keystore(path: Path, password: str) -> Signer:
         wrong = "MAC mismatch" in str(error)
         reason = "the password is wrong" if wrong else "it is damaged, or encrypted in a way that is not known here"
         raise ValueError(f"{path} cannot be opened: {reason}") from None
-    except (AttributeError, KeyError, TypeError):
-        raise ValueError(f"{path} cannot be opened: it is damaged") from None
+    except (AttributeError, KeyError, TypeError, NotImplementedError):
+        raise ValueError(f"{path} cannot be opened: it is damaged, or of another version than 3") from None
     account = _accounts().from_key(key)
     return Signer(account.address, account)
 
