@@ -41,8 +41,8 @@ CREATION_LIMIT = 49_152
 """Bytes of code that may create one (EIP-3860)."""
 
 FORMS = ("plain", "reusable")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_LENGTH = re.compile(r"eq\((0x[0-9a-f]+), proof\.length\)")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+LENGTH = re.compile(r"eq\((0x[0-9a-f]+), proof\.length\)")
 _COUNT_BYTES = 8
 
 
@@ -121,7 +121,7 @@ def generate(
         TooLarge: no chain would take the contract.
         ChainError: it does not compile.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"{name[:80]!r} is no name of a contract: letters, digits and underscores")
     solc.require_compiler()
     written, proof_bytes, vka = render(circuit, reusable, progress)
@@ -131,7 +131,7 @@ def generate(
     if progress:
         progress("compiling the verifier", 1.0)
     manifest = _manifest(circuit, name, compiled, proof_bytes, vka)
-    _require_size(manifest)
+    require_size(manifest)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with files.folder_atomic(folder) as out:
         (out / f"{name}.sol").write_text(written, encoding="utf-8")
@@ -190,7 +190,7 @@ def render(circuit: Circuit, reusable: bool, progress: Progress | None = None) -
         # Only the verifier for one circuit says how long a proof is; the other takes surplus bytes.
         plain = work / "plain.sol"
         engine.call("evm_verifier", stage="writing the verifier", solidity=str(plain), reusable=False, **given)
-        lengths = _LENGTH.findall(plain.read_text(encoding="utf-8"))
+        lengths = LENGTH.findall(plain.read_text(encoding="utf-8"))
         if len(lengths) != 1 or int(lengths[0], 16) % WORD:
             raise ChainError("ezkl's verifier does not say how long a proof is; is this another release?")
         if not reusable:
@@ -198,10 +198,10 @@ def render(circuit: Circuit, reusable: bool, progress: Progress | None = None) -
         whole, vka = work / "reusable.sol", work / "vka"
         engine.call("evm_verifier", stage="writing the verifier", solidity=str(whole), reusable=True, **given)
         engine.call("evm_vka", vka=str(vka), **given)
-        return whole.read_text(encoding="utf-8"), int(lengths[0], 16), _vka_words(vka.read_bytes())
+        return whole.read_text(encoding="utf-8"), int(lengths[0], 16), vka_words(vka.read_bytes())
 
 
-def _vka_words(data: bytes) -> bytes:
+def vka_words(data: bytes) -> bytes:
     """The words of a VKA out of ezkl's file, which counts them first: 8 bytes, little-endian.
 
     Raises:
@@ -243,7 +243,7 @@ def _manifest(circuit: Circuit, name: str, compiled: solc.Compiled, proof_bytes:
     }
 
 
-def _require_size(manifest: Mapping[str, Any]) -> None:
+def require_size(manifest: Mapping[str, Any]) -> None:
     """Refuse what cannot be deployed, before anybody pays for the attempt.
 
     Raises:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,9 @@ def require_compiler() -> tuple[str, Path]:
     return node, package
 
 
+@lru_cache(maxsize=4)
 def compile_one(source: str, name: str) -> Compiled:
-    """Compile a file that holds one contract and imports nothing.
+    """Compile a file that holds one contract and imports nothing; the last few answers are kept.
 
     Args:
         source: Solidity.

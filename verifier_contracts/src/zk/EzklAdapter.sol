@@ -88,10 +88,10 @@ contract EzklAdapter is IVmlVerifier, ERC165 {
         view
         returns (bool)
     {
-        Metadata calldata model = _metadata(metadata);
+        (Metadata calldata model, uint256 end) = _metadata(metadata);
         if (claim.model != model.model) revert ModelMismatch(model.model, claim.model);
         (bytes calldata transcript, uint256[] calldata instances) = _decode(proof, model.proofBytes, _count(model));
-        _checkInstances(claim, model, instances);
+        _checkInstances(claim, model, end, instances);
         bytes32 codeHash = model.verifier.codehash;
         if (codeHash != model.codeHash) revert VerifierChanged(model.verifier, model.codeHash, codeHash);
         if (model.vka != address(0)) return _askReusable(model, transcript, instances);
@@ -107,27 +107,32 @@ contract EzklAdapter is IVmlVerifier, ERC165 {
         return interfaceId == type(IVmlVerifier).interfaceId || super.supportsInterface(interfaceId);
     }
 
-    /// @dev Points into the calldata and copies nothing. Nothing outside of `metadata` can be reached through it.
-    function _metadata(bytes calldata metadata) private pure returns (Metadata calldata model) {
+    /// @dev Points into the calldata and copies nothing.
+    function _metadata(bytes calldata metadata) private pure returns (Metadata calldata model, uint256 end) {
         if (metadata.length < WORD + HEAD_BYTES || uint256(bytes32(metadata)) != WORD) revert MetadataMalformed();
-        uint256 end;
         assembly ("memory-safe") {
             model := add(metadata.offset, 32)
             end := add(metadata.offset, metadata.length)
         }
-        if (_end(model.inputHeader) > end || _end(model.outputHeader) > end) revert MetadataMalformed();
     }
 
-    function _end(bytes calldata part) private pure returns (uint256 end) {
+    /// @dev keccak256(header || words). A header that reached out of the metadata could be the prover's.
+    function _commitment(bytes calldata header, uint256 end, uint256 from, uint256 to) private pure returns (bytes32) {
+        bool inside;
         assembly ("memory-safe") {
-            end := add(part.offset, part.length)
+            inside := iszero(gt(add(header.offset, header.length), end))
         }
+        if (!inside) revert MetadataMalformed();
+        return EzklInstances.commitment(header, from, to);
     }
 
     function _count(Metadata calldata model) private view returns (uint256 count) {
-        count = uint256(model.inputWords) + model.outputWords + EzklInstances.LIMBS;
-        count += inputIsPublic ? EzklInstances.LIMBS : 1;
-        if (modelIsPrivate) ++count;
+        // Counts are below 2^32: neither here nor below anything can overflow.
+        unchecked {
+            count = uint256(model.inputWords) + model.outputWords + EzklInstances.LIMBS;
+            count += inputIsPublic ? EzklInstances.LIMBS : 1;
+            if (modelIsPrivate) ++count;
+        }
     }
 
     /// @dev abi.decode, strictly: with both lengths known and whole words in both, there is one canonical encoding, and
@@ -137,56 +142,62 @@ contract EzklAdapter is IVmlVerifier, ERC165 {
         pure
         returns (bytes calldata transcript, uint256[] calldata instances)
     {
-        bool canonical = proofBytes % WORD == 0 && proof.length == 4 * WORD + proofBytes + count * WORD;
+        bool canonical;
         assembly ("memory-safe") {
             let at := proof.offset
+            instances.offset := add(at, add(0x80, proofBytes))
+            instances.length := count
+            transcript.offset := add(at, 0x60)
+            transcript.length := proofBytes
+            canonical := iszero(and(proofBytes, 31))
+            canonical := and(canonical, eq(proof.length, add(add(0x80, proofBytes), shl(5, count))))
             canonical := and(canonical, eq(calldataload(at), 0x40))
             canonical := and(canonical, eq(calldataload(add(at, 0x20)), add(0x60, proofBytes)))
             canonical := and(canonical, eq(calldataload(add(at, 0x40)), proofBytes))
-            canonical := and(canonical, eq(calldataload(add(at, add(0x60, proofBytes))), count))
-            transcript.offset := add(at, 0x60)
-            transcript.length := proofBytes
-            instances.offset := add(at, add(0x80, proofBytes))
-            instances.length := count
+            canonical := and(canonical, eq(calldataload(sub(instances.offset, 0x20)), count))
         }
         if (!canonical) revert NotCanonical();
     }
 
     /// @dev In order: the input, its context (values or a digest), the digest of private weights, the output, the
     /// context. The digest of a hidden input's context says nothing more: the circuit copies the context to the output.
-    function _checkInstances(VmlClaim.Claim calldata claim, Metadata calldata model, uint256[] calldata instances)
-        private
-        view
-    {
+    function _checkInstances(
+        VmlClaim.Claim calldata claim,
+        Metadata calldata model,
+        uint256 end,
+        uint256[] calldata instances
+    ) private view {
         uint256 at;
         assembly ("memory-safe") {
             at := instances.offset
         }
-        uint256 next = at + uint256(model.inputWords) * WORD;
-        bytes32 committed = EzklInstances.commitment(model.inputHeader, at, next);
-        if (committed != claim.input) revert InputMismatch(committed, claim.input);
-        if (inputIsPublic) {
+        unchecked {
+            uint256 next = at + uint256(model.inputWords) * WORD;
+            bytes32 committed = _commitment(model.inputHeader, end, at, next);
+            if (committed != claim.input) revert InputMismatch(committed, claim.input);
+            if (inputIsPublic) {
+                if (!EzklInstances.areIntegers(at, next)) revert InstanceOutOfRange();
+                if (!EzklInstances.areLimbs(next, claim.context)) revert ContextMismatch(claim.context);
+                at = next + EzklInstances.LIMBS * WORD;
+            } else {
+                if (!EzklInstances.areElements(at, next + WORD)) revert InstanceOutOfRange();
+                at = next + WORD;
+            }
+            if (modelIsPrivate) {
+                if (!EzklInstances.areElements(at, at + WORD)) revert InstanceOutOfRange();
+                bytes32 parameters;
+                assembly ("memory-safe") {
+                    parameters := calldataload(at)
+                }
+                if (parameters != model.parameterDigest) revert ParametersMismatch();
+                at += WORD;
+            }
+            next = at + uint256(model.outputWords) * WORD;
+            committed = _commitment(model.outputHeader, end, at, next);
+            if (committed != claim.output) revert OutputMismatch(committed, claim.output);
             if (!EzklInstances.areIntegers(at, next)) revert InstanceOutOfRange();
             if (!EzklInstances.areLimbs(next, claim.context)) revert ContextMismatch(claim.context);
-            at = next + EzklInstances.LIMBS * WORD;
-        } else {
-            if (!EzklInstances.areElements(at, next + WORD)) revert InstanceOutOfRange();
-            at = next + WORD;
         }
-        if (modelIsPrivate) {
-            if (!EzklInstances.areElements(at, at + WORD)) revert InstanceOutOfRange();
-            bytes32 parameters;
-            assembly ("memory-safe") {
-                parameters := calldataload(at)
-            }
-            if (parameters != model.parameterDigest) revert ParametersMismatch();
-            at += WORD;
-        }
-        next = at + uint256(model.outputWords) * WORD;
-        committed = EzklInstances.commitment(model.outputHeader, at, next);
-        if (committed != claim.output) revert OutputMismatch(committed, claim.output);
-        if (!EzklInstances.areIntegers(at, next)) revert InstanceOutOfRange();
-        if (!EzklInstances.areLimbs(next, claim.context)) revert ContextMismatch(claim.context);
     }
 
     /// @dev What a high-level call would do, without bringing the VKA through an array in memory first, which costs
