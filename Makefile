@@ -12,7 +12,7 @@ export NUMBA_CACHE_DIR ?= $(CURDIR)/.numba_cache
 
 .PHONY: demo test test-torch check lint bench contracts vectors tables clean
 
-demo: $(STAMP)
+demo: $(STAMP) $(NODE)
 	$(BIN)/vml demo
 
 test: $(STAMP) $(NODE) lint

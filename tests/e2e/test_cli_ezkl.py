@@ -378,3 +378,11 @@ def test_the_demo(tmp_path: Path) -> None:
         assert [attack["name"] for attack in act["attacks"]] == ["other model", "other input", "other output", "replay"]
         refusal = ENGINE_REFUSES if act["backend"] == "ezkl" else "ProofRejected"
         assert all(attack["refused"] and refusal in attack["error"] for attack in act["attacks"])
+    assert [attack["error"] for attack in value["chain"]["attacks"]] == [
+        "InvalidProof",
+        "WrongInput",
+        "InvalidProof",
+        "WrongContext",
+    ]
+    assert value["chain"]["gas"] > 400_000
+    assert len(value["attacks"]) == 12

@@ -65,7 +65,8 @@ def demo(
     """Prove what a small network says about a handwritten digit, verify it elsewhere, and fail to cheat.
 
     Compiles and proves from scratch in a folder of its own, with each backend. The verifier is a second process that
-    has the proof, the model's 32-byte identity, for sumcheck the key's digest, the context, and nothing else.
+    has the proof, the model's 32-byte identity, for sumcheck the key's digest, the context, and nothing else. At last a
+    contract on an EVM in this process verifies an ezkl proof and pays for it.
     """
     place = circuits / CIRCUIT
     if not (place / "model.onnx").is_file():
@@ -85,6 +86,9 @@ class _Demo:
     def __init__(self, out: Output, circuit: Path, work: Path, digit: int) -> None:
         self.out, self.circuit, self.work, self.digit = out, circuit, work, digit
         self.steps: list[Step] = []
+        self.keys: dict[str, Keys] = {}
+        self.proofs: dict[str, Proof] = {}
+        self.liars: dict[str, Proof] = {}
 
     def run(self) -> dict[str, Any]:
         import numpy as np
@@ -109,11 +113,13 @@ class _Demo:
 
         request = Context("0x" + "a1" * 20, 1, "0x" + "c0" * 20, os.urandom(32), "0x" + "b0" * 20, 2**64 - 1)
         acts = [self._act(backend, model, source, inputs, request) for backend in BACKENDS]
+        paid = self._paid(model, inputs)
         return {
             "digit": int(labels[self.digit]),
             "decided": decided,
             "acts": acts,
-            "attacks": [attack for act in acts for attack in act["attacks"]],
+            "chain": paid,
+            "attacks": [attack for act in (*acts, paid) for attack in act["attacks"]],
             "steps": [asdict(step) for step in self.steps],
             "total_s": round(time.monotonic() - started, 1),
         }
@@ -131,6 +137,7 @@ class _Demo:
             f"{backend}: prove", lambda: api.prove(model, inputs, keys=keys, backend=backend, context=context), None
         )
         proof = api.with_context_preimage(made, request)
+        self.proofs[backend] = proof
         self.steps[-1] = replace(self.steps[-1], bytes=len(proof.to_bytes()))
         verdict = self._step(f"{backend}: verify, in another process", lambda: self._verify(proof, keys, context), None)
         if not verdict["verified"]:
@@ -139,6 +146,7 @@ class _Demo:
         proved = int(np.argmax(forging.codes(proof, "output")))
         self._say(f"{backend}: verified, the proof shows {proved}; now four ways to cheat")
         attacks = self._attacks(backend, proof, keys, context, source, inputs)
+        self.keys[backend] = keys
         return {
             "backend": backend,
             "proved": proved,
@@ -156,6 +164,7 @@ class _Demo:
         forging = import_module(f"vml.cli.forging_{backend}")
         liar = self._compile(_retrained(source), f"liar-{backend}.vml")
         other = api.prove(liar, inputs, keys=self._keys(liar, backend), backend=backend, context=context)
+        self.liars[backend] = other
         another = os.urandom(32)
         moved, flipped = forging.codes(proof, "output")[::-1], forging.codes(proof, "input")[::-1]
         tries = (
@@ -175,6 +184,44 @@ class _Demo:
         self.steps.append(Step(f"{backend}: refuse four forgeries", time.monotonic() - started, None))
         return attacks
 
+    def _paid(self, model: Model, inputs: Any) -> dict[str, Any]:
+        """A contract pays for the answer; four ways to be paid for nothing fail."""
+        from vml import api
+        from vml.cli import forging_ezkl as forging
+        from vml.cli.demo_chain import PRICE, Escrow
+
+        keys, earlier = self.keys["ezkl"], self.proofs["ezkl"]
+        escrow = self._step("chain: generate and put up the contracts", lambda: Escrow(keys, self.work), None)
+        wanted, another = (escrow.ask(earlier.claims[0].input) for _ in range(2))
+        context = wanted.context.commitment()
+        proof = self._step(
+            "chain: prove for the escrow",
+            lambda: api.prove(model, inputs, keys=keys, backend="ezkl", context=context),
+            None,
+        )
+        flipped, moved = (forging.codes(proof, side)[::-1] for side in ("input", "output"))
+        liar = forging.other_context(forging.other_model(self.liars["ezkl"], proof), context)
+        tries = (
+            ("other model", "a proof of other weights, relabelled", wanted, liar),
+            ("other input", "the answer for another image", wanted, forging.other_input(proof, flipped)),
+            ("other output", "another answer for the image", wanted, forging.other_output(proof, moved)),
+            ("replay", "the same proof, for a second request", another, proof),
+        )
+        attacks = []
+        for name, tried, request, forged in tries:
+            error = escrow.refusal(request, forged)
+            attacks.append(Attack("chain", name, tried, error is not None, error or ""))
+        gas = self._step("chain: verified by contract, prover paid", lambda: escrow.settle(wanted, proof), None)
+        if escrow.earned != PRICE:
+            raise VerificationError(f"the escrow owes the prover {escrow.earned}, not {PRICE}")
+        self._say(f"an escrow contract verified the proof and paid: {gas:,} gas under {escrow.chain.rules}")
+        return {
+            "escrow": escrow.address,
+            "gas": gas,
+            "rules": escrow.chain.rules,
+            "attacks": [asdict(a) for a in attacks],
+        }
+
     def _compile(self, source: bytes, name: str) -> Model:
         from vml import api
         from vml.arrays import load_arrays
@@ -188,7 +235,8 @@ class _Demo:
         from vml.backends.types import SetupOptions
 
         with self.out.progress() as progress:
-            return api.setup(model, backend, SetupOptions(cache_dir=self.work / "cache", progress=progress))
+            options = SetupOptions(cache_dir=self.work / "cache", on_chain=backend == "ezkl", progress=progress)
+            return api.setup(model, backend, options)
 
     def _verify(self, proof: Proof, keys: Keys, context: bytes) -> dict[str, Any]:
         """The verdict of `vml verify` in another process, in an empty folder with nothing but the proof."""
