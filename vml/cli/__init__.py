@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "inspect": "Show what a model, key or proof is and rests on.",
     "plan": "Compare the backends for a model before anything is run.",
     "export": "Export a PyTorch module to ONNX.",
+    "contract": "Contracts that check proofs: generate, deploy, verify, list.",
     "srs": "Import, fetch and list KZG set-up files.",
     "cache": "List and clear cached keys.",
     "demo": "Prove a digit, verify it elsewhere, fail to cheat.",

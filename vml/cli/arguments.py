@@ -28,6 +28,9 @@ InputRange = Annotated[
     typer.Option("--input-range", metavar="LO HI", help="Range of every input, instead of samples."),
 ]
 Srs = Annotated[Path | None, typer.Option("--srs", help="Set-up file; default: an imported one, else a test one.")]
+OnChain = Annotated[
+    bool, typer.Option("--on-chain", help="Keys for a contract: cheap to check, slower to prove (ezkl).")
+]
 MemoryLimit = Annotated[float | None, typer.Option("--memory-limit", metavar="GIB", help="Refuse to use more memory.")]
 TimeLimit = Annotated[float | None, typer.Option("--time-limit", metavar="S", help="Stop after so many seconds.")]
 

@@ -33,6 +33,7 @@ def prove(
     executor: Annotated[str, typer.Option("--executor", help="Where the work is done.")] = "local",
     calibrate: args.Calibrate = None,
     input_range: args.InputRange = None,
+    on_chain: args.OnChain = False,
     srs: args.Srs = None,
     memory_limit: args.MemoryLimit = None,
     time_limit: args.TimeLimit = None,
@@ -62,12 +63,14 @@ def prove(
         compiled = args.read_model(model, calibrate, input_range, progress)
         rows = _rows(inputs, compiled, batch)
         why = "it was asked for"
+        if backend == "auto" and on_chain:
+            backend, why = "ezkl", "its proofs can be checked by a contract"
         if backend == "auto":
             choice = api.choose_backend(compiled, visibility, batch=batch)
             backend, why = choice.backend, choice.why
             out.note(f"backend {backend}: {why}")
         api.require_batch(backend, batch, len(rows))
-        options = args.setup_options(visibility, srs, memory_limit, time_limit, progress)
+        options = args.setup_options(visibility, srs, memory_limit, time_limit, progress, on_chain=on_chain)
         keys = api.setup(compiled, backend, options)
         ready = time.monotonic()
         proof = api.prove(

@@ -32,6 +32,7 @@ def setup(
     tune: Annotated[
         bool, typer.Option("--tune/--no-tune", help="Search the cheapest circuit, or take the backend's own.")
     ] = True,
+    on_chain: args.OnChain = False,
     srs: args.Srs = None,
     memory_limit: args.MemoryLimit = None,
     time_limit: args.TimeLimit = None,
@@ -52,7 +53,15 @@ def setup(
     with out.progress() as progress:
         compiled = args.read_model(model, calibrate, input_range, progress)
         options = args.setup_options(
-            visibility, srs, memory_limit, time_limit, progress, max_error=max_error, tune=tune, check=check
+            visibility,
+            srs,
+            memory_limit,
+            time_limit,
+            progress,
+            max_error=max_error,
+            tune=tune,
+            check=check,
+            on_chain=on_chain,
         )
         keys = api.setup(compiled, backend, options)
     if output is not None:
