@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.chain.chain_world import YES, Liar, encoded, honest, signer, write_generated
+from tests.chain.chain_world import YES, Liar, creation_of, encoded, honest, signer, write_generated
 from vml.chain import artifacts, deployment
 from vml.chain.client import Chain, connect
 from vml.chain.deploy import Deployer, Wishes
@@ -177,6 +177,33 @@ def test_records_and_frozen_routes(sides: tuple[Side, Side]) -> None:
     with pytest.raises(ChainError, match="no proof of this scheme is accepted") as caught:
         sides[1].chain.transact(router, ROUTER.abi, "record", sides[1].key, claim, proof)
     assert caught.value.error == "RouteIsFrozen"
+
+
+@pytest.mark.parametrize("confirmations", [1, 2])
+def test_a_real_reorganisation(confirmations: int, anvil: str) -> None:
+    """The block that held the transaction is taken back; it is sent again, and what is reported is where it is now."""
+    liar = Liar(http(anvil))
+    chain = Chain(
+        Rpc(liar, "anvil"),
+        "anvil",
+        signer=from_private_key(FUNDED),
+        limits=Limits(confirmations=confirmations, timeout_s=30),
+    )
+    taken: list[str] = []
+
+    def take_back(true: Any, params: Any) -> Any:
+        if true is not None and not taken:
+            taken.append(true["blockHash"])
+            assert "error" not in liar.behind.make_request("anvil_rollback", [1])
+        elif true is not None:
+            liar.behind.make_request("anvil_mine", ["0x1"])
+        return true
+
+    liar.lies["eth_getTransactionReceipt"] = take_back
+    receipt = chain.send(None, creation_of(YES))
+    assert taken
+    assert taken != [receipt.block_hash]
+    assert chain.code(receipt.contract or "") == YES
 
 
 def test_a_real_node_in_trouble(anvil: str, tmp_path: Path) -> None:

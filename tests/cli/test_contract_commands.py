@@ -223,10 +223,11 @@ def test_an_unfinished_deployment_is_named(folder: Path, proof: Path, vml: Vml) 
     assert "unfinished" in done.err
 
 
-def test_the_embedded_evm_loads_no_web3(folder: Path, proof: Path) -> None:
+def test_the_embedded_evm_loads_no_web3_and_no_other_extra(folder: Path, proof: Path) -> None:
     code = f"""
 import sys
-sys.modules["web3"] = sys.modules["eth_account"] = None
+for name in ("web3", "eth_account", "ezkl", "numba", "onnx", "onnxruntime", "psutil", "safetensors", "threadpoolctl"):
+    sys.modules[name] = None
 from pathlib import Path
 from vml.chain import verify
 from vml.chain.generate import load
