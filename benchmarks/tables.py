@@ -15,16 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tables_sumcheck
+from benchmarks import tables_chain, tables_sumcheck
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PAGES = (
     HERE / "README.md",
+    ROOT / "docs" / "contracts-ezkl.md",
     ROOT / "docs" / "models.md",
     ROOT / "docs" / "sumcheck-performance.md",
     ROOT / "README.md",
 )
+OTHERS = {**tables_sumcheck.TABLES, **tables_chain.TABLES}
+"""Tables of other modules: name to the result they show, and how."""
+
 BUSY_LOAD = 1.0
 BLOCK = re.compile(r"(<!-- benchmarks\.tables (\w+): start -->\n)(.*?)(<!-- benchmarks\.tables \2: end -->)", re.S)
 
@@ -218,13 +222,13 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "magika": magika,
     "resnet50": resnet50,
     "summary": summary,
-    **{name: _dated(table) for name, (_, table) in tables_sumcheck.TABLES.items()},
+    **{name: _dated(table) for name, (_, table) in OTHERS.items()},
 }
 
 
 def _load(name: str) -> dict[str, Any]:
     """The result that a table shows; none for the summary, which reads several."""
-    name = tables_sumcheck.TABLES[name][0] if name in tables_sumcheck.TABLES else name
+    name = OTHERS[name][0] if name in OTHERS else name
     result: dict[str, Any] = {} if name == "summary" else json.loads((HERE / "results" / f"{name}.json").read_text())
     return result
 

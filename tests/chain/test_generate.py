@@ -18,7 +18,7 @@ from vml.backends.ezkl.statement import scheme_of
 from vml.backends.types import SetupOptions, Visibility
 from vml.chain import generate as generating
 from vml.chain import solc
-from vml.chain.generate import CODE_LIMIT, Generated, TooLarge, deployment_gas, generate, load
+from vml.chain.generate import CODE_LIMIT, Generated, TooLarge, deployment_gas, generate, load, verification_gas
 from vml.errors import BackendUnavailable, ChainError
 from vml.keccak import keccak256
 
@@ -129,6 +129,14 @@ def test_a_damaged_folder(plain: Generated, reusable: Generated, tmp_path: Path)
 def test_deployment_gas() -> None:
     """By hand: 21000 + 32000, a zero and a non-zero byte, one word of creation code, 200 a byte kept."""
     assert deployment_gas(b"\x00\x01", 3) == 53_000 + 20 + 2 + 600
+
+
+def test_the_estimate_of_a_check_is_near_what_a_node_measured() -> None:
+    rows = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "gas.json").read_text())["rows"]
+    assert len(rows) >= 12
+    for row in rows:
+        estimate = verification_gas(row["form"] == "reusable", row["proof_bytes"], row["instances"])
+        assert abs(estimate / row["router_gas"] - 1) < 0.05, row
 
 
 def test_another_release_of_ezkl_is_noticed() -> None:

@@ -239,7 +239,10 @@ def _manifest(circuit: Circuit, name: str, compiled: solc.Compiled, proof_bytes:
         "instances": words,
         "layout": layout(circuit.statement, circuit.identity, digests, proof_bytes).to_json(),
         "vka": {"bytes": len(vka), "words": len(vka) // WORD, "digest": _hex(keccak256(vka))} if vka else None,
-        "gas_estimate": {"deploy": deployment_gas(compiled.creation, len(compiled.runtime))},
+        "gas_estimate": {
+            "deploy": deployment_gas(compiled.creation, len(compiled.runtime)),
+            "verify": verification_gas(bool(vka), proof_bytes, words),
+        },
     }
 
 
@@ -274,6 +277,20 @@ def deployment_gas(creation: bytes, code_bytes: int) -> int:
     zeros = creation.count(0)
     calldata = 4 * zeros + 16 * (len(creation) - zeros)
     return 21_000 + 32_000 + calldata + 2 * -(-len(creation) // WORD) + 200 * code_bytes
+
+
+def verification_gas(reusable: bool, proof_bytes: int, instances: int) -> int:
+    """Gas of a transaction that checks one proof through the router: a fit, within 5 % of what a node measured.
+
+    Args:
+        reusable: by the verifier for all circuits.
+        proof_bytes: length of the proof.
+        instances: how many public words it has.
+
+    Source: benchmarks/results/gas.json (Osaka's rules).
+    """
+    base, a_byte, an_instance = (245_000, 142, 1_480) if reusable else (200_000, 123, 1_020)
+    return base + a_byte * proof_bytes + an_instance * instances
 
 
 def _hex(data: bytes) -> str:
