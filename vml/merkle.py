@@ -126,6 +126,21 @@ class Tree:
         """The 32-byte root."""
         return self._levels[-1]
 
+    def node(self, height: int, index: int) -> bytes:
+        """One digest of the tree.
+
+        Args:
+            height: levels above the leaves, 0 <= height <= depth.
+            index: number from the left in its level, 0 <= index < 2**(depth - height); padding has digests too.
+
+        Raises:
+            ValueError: no such node.
+        """
+        if not 0 <= height <= self.depth or not 0 <= index < 1 << (self.depth - height):
+            raise ValueError(f"no node {index} at height {height} of a tree of depth {self.depth}")
+        start = index * HASH_BYTES
+        return self._levels[height][start : start + HASH_BYTES] or self._empties[height]
+
     def open(self, index: int) -> list[bytes]:
         """The siblings of one leaf, from the leaf's up to the root's children.
 

@@ -6,7 +6,7 @@ rescale over the same loops is rescaled straight from the accumulator, and tenso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -66,7 +66,22 @@ class Executor:
         values = self._evaluate(inputs, set(range(len(self.graph.nodes))), fuse=False)
         return [values[i] for i in range(len(self.graph.nodes))]
 
-    def _evaluate(self, inputs: Mapping[str, Array], keep: set[int], fuse: bool) -> dict[int, Array]:
+    def visit(self, inputs: Mapping[str, Array], see: Callable[[int, Array], None]) -> None:
+        """Show every node's tensor once, in order, freeing each after its last reader. Errors as ``run``.
+
+        Args:
+            inputs: as ``run``.
+            see: called with (node, its tensor in header shape and dtype); the tensor must not be changed.
+        """
+        self._evaluate(inputs, set(), fuse=False, see=see)
+
+    def _evaluate(
+        self,
+        inputs: Mapping[str, Array],
+        keep: set[int],
+        fuse: bool,
+        see: Callable[[int, Array], None] | None = None,
+    ) -> dict[int, Array]:
         values: dict[int, Array] = self._checked(inputs)
         fused = {i: r for i, r in self._fused.items() if fuse and i not in keep}
         done = set(fused.values())
@@ -80,6 +95,8 @@ class Executor:
                 values[index] = self._dot(index, node, values, None)
             elif node.primitive != "input" and index not in done:
                 values[index] = STEPS[node.primitive](node, [values[ref] for ref in node.inputs])
+            if see is not None:
+                see(index, values[index])
             for ref in node.inputs:
                 if self._last[ref] == index and ref not in kept and ref in values:
                     del values[ref]
