@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vml.model.codec import Attributes, View
-from vml.model.primitives.base import Primitive, check_operands
+from vml.model.primitives.base import Primitive, Read, check_operands, one_each, place, position
 from vml.model.relation import Product, Relation
 from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets
 
@@ -79,5 +79,29 @@ def multiply_relation(r: Relation, attributes: Attributes) -> None:
     r.zero("product", r.header.shape, r.result(), [product])
 
 
-AFFINE = Primitive(19, "affine", (1, 2), FIELDS, affine_shape, affine_exact, affine_relation)
-MULTIPLY = Primitive(20, "multiply", (2, 2), MULTIPLY_FIELDS, multiply_shape, multiply_exact, multiply_relation)
+# STEP
+
+
+def affine_step(attributes: Attributes, out: Header, operands: Sequence[Header], element: int, read: Read) -> int:
+    index = position(out.shape, element)
+    y: int = attributes["alpha"] * read(0, place(attributes["a"], index)) + attributes["gamma"]
+    return y + attributes["beta"] * read(1, place(attributes["b"], index)) if len(operands) == 2 else y
+
+
+def multiply_step(attributes: Attributes, out: Header, _: Sequence[Header], element: int, read: Read) -> int:
+    index = position(out.shape, element)
+    return read(0, place(attributes["a"], index)) * read(1, place(attributes["b"], index))
+
+
+AFFINE = Primitive(19, "affine", (1, 2), FIELDS, affine_shape, affine_exact, affine_relation, affine_step, one_each)
+MULTIPLY = Primitive(
+    20,
+    "multiply",
+    (2, 2),
+    MULTIPLY_FIELDS,
+    multiply_shape,
+    multiply_exact,
+    multiply_relation,
+    multiply_step,
+    one_each,
+)

@@ -5,7 +5,7 @@ Each primitive is one file with four sections, each done once:
 * SHAPE: what is well formed, and the static range of the result (``shape``);
 * EXACT: the result in plain Python integers (``exact``), which is the specification;
 * RELATION: what the sumcheck backend proves, equations that only the right result satisfies (``relation``);
-* STEP: how a dispute over one element ends (arrives with that backend).
+* STEP: one element on its own, as a contract computes it (``step``), and what that can cost (``cost``).
 
 Loops: a primitive visits its output in row-major order; operands are read through views over the output's loops,
 followed, where something is contracted, by the contracted loops.
@@ -17,13 +17,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vml.model.codec import Attributes, Fields
+from vml.model.codec import Attributes, Fields, View
 from vml.model.relation import Relation
-from vml.model.tensor import Header, Operand, check_view
+from vml.model.tensor import Header, Operand, check_view, offsets
 
 Shape = Callable[[Attributes, tuple[int, ...], Sequence[Operand]], Header]
 Relate = Callable[[Relation, Attributes], None]
 Exact = Callable[[Attributes, Header, Sequence[Sequence[int]], Sequence[Header]], list[int]]
+Read = Callable[[int, int], int]
+"""Fetches one element: number of the operand, place in its flat storage."""
+Step = Callable[[Attributes, Header, Sequence[Header], int, Read], int]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What one output element needs of one operand: ``loops`` and ``strides`` from a place that the element decides."""
+
+    operand: int
+    loops: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What one step can take: visits of elements in its loops, and the walks over the operands that it reads."""
+
+    terms: int
+    walks: tuple[Walk, ...]
+
+
+Cost = Callable[[Attributes, Header, Sequence[Header]], Sequence[StepCost]]
 
 
 @dataclass(frozen=True)
@@ -38,6 +61,9 @@ class Primitive:
         shape: SHAPE: (attributes, output shape, operands) to the output header; raises ValueError.
         exact: EXACT: (attributes, output header, flat inputs, input headers) to the flat output.
         relation: RELATION: states what the output is, with operands that are already known to be right.
+        step: STEP: (attributes, output header, input headers, element, read) to that element of the output. Defined
+            for any elements of the operands, also beyond their ranges, so that a contract never gets stuck.
+        cost: STEP: (attributes, output header, input headers) to the ways a step may go, the dearest of which counts.
     """
 
     kind: int
@@ -47,6 +73,8 @@ class Primitive:
     shape: Shape
     exact: Exact
     relation: Relate
+    step: Step
+    cost: Cost
 
 
 def check_operands(
@@ -68,3 +96,43 @@ def source_only(name: str) -> Exact:
 
 def no_relation(_: Relation, __: Attributes) -> None:
     """RELATION of nodes whose value comes from outside the graph: the claim and the verifying key bind it."""
+
+
+# STEP
+
+
+def position(shape: Sequence[int], element: int) -> tuple[int, ...]:
+    """The loop indices of an element, row-major. Raises ValueError where there is no such element."""
+    index, left = [], element
+    for n in reversed(shape):
+        left, i = divmod(left, n)
+        index.append(i)
+    if left:
+        raise ValueError(f"element {element} of shape {tuple(shape)}")
+    return tuple(reversed(index))
+
+
+def place(view: View, index: Sequence[int]) -> int:
+    """Where a view leads at these indices."""
+    return view.offset + sum(s * i for s, i in zip(view.strides, index, strict=True))
+
+
+def places(view: View, index: Sequence[int], loops: Sequence[int]) -> list[int]:
+    """Where a view leads at these indices of its outer loops, over its remaining loops."""
+    outer, inner = view.strides[: len(index)], view.strides[len(index) :]
+    return list(offsets(View(place(View(view.offset, outer), index), inner), loops))
+
+
+def one_each(_: Attributes, __: Header, operands: Sequence[Header]) -> Sequence[StepCost]:
+    """COST of a primitive that reads one element of each operand."""
+    return (StepCost(1, tuple(Walk(k) for k in range(len(operands)))),)
+
+
+def no_step(*_: Any) -> int:
+    """STEP of nodes whose value comes from outside the graph: it is compared, not computed."""
+    raise ValueError("sources carry no computation")
+
+
+def no_cost(_: Attributes, __: Header, ___: Sequence[Header]) -> Sequence[StepCost]:
+    """COST of nodes that have no step."""
+    return ()

@@ -12,7 +12,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vml.model.codec import Attributes, View
-from vml.model.primitives.base import Exact, Primitive, check_operands
+from vml.model.primitives.base import (
+    Exact,
+    Primitive,
+    Read,
+    Step,
+    StepCost,
+    Walk,
+    check_operands,
+    one_each,
+    place,
+    places,
+    position,
+)
 from vml.model.primitives.shared import is_nonnegative, is_nonzero
 from vml.model.relation import ONE, Evaluate, Expression, Product, Relation
 from vml.model.tensor import Header, Operand, header_for, offsets, row_major
@@ -167,8 +179,60 @@ def _largest(r: Relation, rows: tuple[int, ...], k: int, length: int, view: View
             r.nonnegative("no other key is larger", row, last - key(), spread, spread, [taken], (k,))
 
 
-LESS = Primitive(25, "less", (2, 2), PAIR_FIELDS, pair_shape, _pair(operator.lt), less_relation)
-EQUAL = Primitive(26, "equal", (2, 2), PAIR_FIELDS, pair_shape, _pair(operator.eq), equal_relation)
-SELECT = Primitive(27, "select", (3, 3), SELECT_FIELDS, select_shape, select_exact, select_relation)
-ARGMAX = Primitive(28, "argmax", (1, 1), ROW_FIELDS, argmax_shape, argmax_exact, argmax_relation)
-TOPK = Primitive(29, "topk", (1, 1), ROW_FIELDS, topk_shape, topk_exact, topk_relation)
+# STEP. select reads both choices, so that the leaves it needs do not depend on the condition.
+
+
+def _pair_step(compare: Callable[[int, int], bool]) -> Step:
+    def step(attributes: Attributes, out: Header, _: Sequence[Header], element: int, read: Read) -> int:
+        index = position(out.shape, element)
+        return int(compare(read(0, place(attributes["a"], index)), read(1, place(attributes["b"], index))))
+
+    return step
+
+
+def select_step(attributes: Attributes, out: Header, _: Sequence[Header], element: int, read: Read) -> int:
+    index = position(out.shape, element)
+    views = enumerate(("condition", "a", "b"))
+    condition, a, b = (read(k, place(attributes[name], index)) for k, name in views)
+    return a if condition else b
+
+
+def _ranked(attributes: Attributes, loops: Sequence[int], rank: int, read: Read) -> int:
+    """The position of the element of a row that comes at this rank."""
+    row = [read(0, i) for i in places(attributes["x"], loops, (attributes["length"],))]
+    return sorted(range(len(row)), key=lambda j: (-row[j], j))[rank]
+
+
+def argmax_step(attributes: Attributes, out: Header, _: Sequence[Header], element: int, read: Read) -> int:
+    return _ranked(attributes, position(out.shape, element), 0, read)
+
+
+def topk_step(attributes: Attributes, out: Header, _: Sequence[Header], element: int, read: Read) -> int:
+    *loops, rank = position(out.shape, element)
+    return _ranked(attributes, loops, rank, read)
+
+
+def argmax_cost(attributes: Attributes, _: Header, __: Sequence[Header]) -> Sequence[StepCost]:
+    length = attributes["length"]
+    return (StepCost(length, (Walk(0, (length,), attributes["x"].strides[-1:]),)),)
+
+
+def topk_cost(attributes: Attributes, out: Header, _: Sequence[Header]) -> Sequence[StepCost]:
+    """One pass over the row for each rank."""
+    length = attributes["length"]
+    return (StepCost(length * out.shape[-1], (Walk(0, (length,), attributes["x"].strides[-1:]),)),)
+
+
+LESS = Primitive(
+    25, "less", (2, 2), PAIR_FIELDS, pair_shape, _pair(operator.lt), less_relation, _pair_step(operator.lt), one_each
+)
+EQUAL = Primitive(
+    26, "equal", (2, 2), PAIR_FIELDS, pair_shape, _pair(operator.eq), equal_relation, _pair_step(operator.eq), one_each
+)
+SELECT = Primitive(
+    27, "select", (3, 3), SELECT_FIELDS, select_shape, select_exact, select_relation, select_step, one_each
+)
+ARGMAX = Primitive(
+    28, "argmax", (1, 1), ROW_FIELDS, argmax_shape, argmax_exact, argmax_relation, argmax_step, argmax_cost
+)
+TOPK = Primitive(29, "topk", (1, 1), ROW_FIELDS, topk_shape, topk_exact, topk_relation, topk_step, topk_cost)

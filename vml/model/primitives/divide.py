@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vml.model.codec import Attributes
-from vml.model.primitives.base import Primitive, check_operands
+from vml.model.primitives.base import Primitive, Read, check_operands, one_each, place, position
 from vml.model.primitives.shared import is_nonnegative
 from vml.model.relation import MODULUS, ONE, Evaluate, Expression, Product, Relation, largest
 from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets
@@ -163,5 +163,19 @@ def isqrt_relation(r: Relation, attributes: Attributes) -> None:
     r.nonnegative("remainder is below the next square", out, 2 * y - rest, 2 * r.header.hi, 2 * top + highest)
 
 
-DIVIDE = Primitive(30, "divide", (2, 2), DIVIDE_FIELDS, divide_shape, divide_exact, divide_relation)
-ISQRT = Primitive(31, "isqrt", (1, 1), ISQRT_FIELDS, isqrt_shape, isqrt_exact, isqrt_relation)
+# STEP
+
+
+def divide_step(attributes: Attributes, out: Header, _: Sequence[Header], element: int, read: Read) -> int:
+    index = position(out.shape, element)
+    return quotient(read(0, place(attributes["a"], index)), read(1, place(attributes["b"], index)))
+
+
+def isqrt_step(attributes: Attributes, out: Header, _: Sequence[Header], element: int, read: Read) -> int:
+    return root(read(0, place(attributes["x"], position(out.shape, element))))
+
+
+DIVIDE = Primitive(
+    30, "divide", (2, 2), DIVIDE_FIELDS, divide_shape, divide_exact, divide_relation, divide_step, one_each
+)
+ISQRT = Primitive(31, "isqrt", (1, 1), ISQRT_FIELDS, isqrt_shape, isqrt_exact, isqrt_relation, isqrt_step, one_each)

@@ -7,10 +7,11 @@ static bound sum |a| |b| + |bias| < 2^52 makes every partial sum, in any order, 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from vml.model.codec import Attributes
-from vml.model.primitives.base import Primitive, check_operands
+from vml.model.primitives.base import Primitive, Read, StepCost, Walk, check_operands, place, places, position
 from vml.model.relation import Product, Relation
 from vml.model.tensor import ACCUMULATOR_LIMIT, Header, Operand, header_for, offsets
 
@@ -108,4 +109,20 @@ def relation(r: Relation, attributes: Attributes) -> None:
     r.zero("sum of products", r.header.shape, rest, [terms], attributes["contract"])
 
 
-DOT = Primitive(16, "dot", (2, 3), FIELDS, shape, exact, relation)
+# STEP: the sum of one row of products.
+
+
+def step(attributes: Attributes, out: Header, operands: Sequence[Header], element: int, read: Read) -> int:
+    index, contract = position(out.shape, element), attributes["contract"]
+    pairs = zip(places(attributes["a"], index, contract), places(attributes["b"], index, contract), strict=True)
+    total = sum(read(0, i) * read(1, j) for i, j in pairs)
+    return total + read(2, place(attributes["bias"], index)) if len(operands) == 3 else total
+
+
+def cost(attributes: Attributes, out: Header, operands: Sequence[Header]) -> Sequence[StepCost]:
+    contract, rank = attributes["contract"], len(out.shape)
+    walks = [Walk(k, contract, attributes[name].strides[rank:]) for k, name in enumerate(("a", "b"))]
+    return (StepCost(math.prod(contract), (*walks, *(Walk(k) for k in range(2, len(operands))))),)
+
+
+DOT = Primitive(16, "dot", (2, 3), FIELDS, shape, exact, relation, step, cost)

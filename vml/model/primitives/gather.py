@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vml.model.codec import Attributes, Part, Run
-from vml.model.primitives.base import Primitive, check_operands
+from vml.model.primitives.base import Primitive, Read, StepCost, Walk, check_operands, one_each, place, position
 from vml.model.primitives.shared import clamp
 from vml.model.relation import ONE, Evaluate, Relation, Step
 from vml.model.tensor import MAX_STRIDE, Header, Operand, header_for, offsets, row_major
@@ -169,5 +169,39 @@ def take_relation(r: Relation, attributes: Attributes) -> None:
     r.look_up("row of the tensor", out, r.value_table(0, 0), address, r.result())
 
 
-GATHER = Primitive(21, "gather", (1, 255), FIELDS, shape, exact, relation)
-TAKE = Primitive(22, "take", (2, 2), TAKE_FIELDS, take_shape, take_exact, take_relation)
+# STEP
+
+
+def _contribution(runs: Sequence[Run], index: int) -> int:
+    """What one axis adds; negative where it is fill."""
+    for run in runs:
+        if index < run.length:
+            return run.start + run.step * index if run.start >= 0 else -1
+        index -= run.length
+    raise ValueError("the runs end before this position")
+
+
+def step(attributes: Attributes, out: Header, _: Sequence[Header], element: int, read: Read) -> int:
+    index, axis = list(position(out.shape, element)), attributes["axis"]
+    for number, part in enumerate(attributes["parts"]):
+        if not index or index[axis] < part.length:
+            steps = [_contribution(runs, i) for runs, i in zip(part.maps, index, strict=True)]
+            fill: int = attributes["fill"]
+            return fill if any(s < 0 for s in steps) else read(number, part.offset + sum(steps))
+        index[axis] -= part.length
+    raise ValueError("the parts end before this position")
+
+
+def cost(_: Attributes, __: Header, operands: Sequence[Header]) -> Sequence[StepCost]:
+    """One element of one operand, or none."""
+    return [StepCost(1, (Walk(k),)) for k in range(len(operands))]
+
+
+def take_step(attributes: Attributes, out: Header, _: Sequence[Header], element: int, read: Read) -> int:
+    index = position(out.shape, element)
+    row = max(0, min(attributes["size"] - 1, read(1, place(attributes["index"], index))))
+    return read(0, place(attributes["x"], index) + attributes["stride"] * row)
+
+
+GATHER = Primitive(21, "gather", (1, 255), FIELDS, shape, exact, relation, step, cost)
+TAKE = Primitive(22, "take", (2, 2), TAKE_FIELDS, take_shape, take_exact, take_relation, take_step, one_each)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vml.model.codec import Attributes
-from vml.model.primitives.base import Primitive, check_operands
+from vml.model.primitives.base import Primitive, Read, check_operands, one_each, place, position
 from vml.model.relation import Relation
 from vml.model.tensor import Header, Operand, header_for, offsets
 
@@ -42,4 +42,12 @@ def relation(r: Relation, attributes: Attributes) -> None:
     r.look_up("row of the table", r.header.shape, table, r.operand(0, attributes["x"]), r.result())
 
 
-LOOKUP = Primitive(18, "lookup", (2, 2), FIELDS, shape, exact, relation)
+# STEP: a position outside the table, which only an x outside its range has, counts as the nearest one inside.
+
+
+def step(attributes: Attributes, out: Header, operands: Sequence[Header], element: int, read: Read) -> int:
+    row = read(0, place(attributes["x"], position(out.shape, element))) - attributes["base"]
+    return read(1, max(0, min(operands[1].size - 1, row)))
+
+
+LOOKUP = Primitive(18, "lookup", (2, 2), FIELDS, shape, exact, relation, step, one_each)

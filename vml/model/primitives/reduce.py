@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vml.model.codec import Attributes, View
-from vml.model.primitives.base import Exact, Primitive, check_operands
+from vml.model.primitives.base import Exact, Primitive, Read, Step, StepCost, Walk, check_operands, places, position
 from vml.model.relation import ONE, Evaluate, Product, Relation
 from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets, row_major
 
@@ -82,5 +82,20 @@ def max_relation(r: Relation, attributes: Attributes) -> None:
     r.nonnegative("none is larger", loops, difference, spread, spread)
 
 
-REDUCE_SUM = Primitive(23, "reduce_sum", (1, 1), FIELDS, sum_shape, _reducer(sum), sum_relation)
-REDUCE_MAX = Primitive(24, "reduce_max", (1, 1), FIELDS, max_shape, _reducer(max), max_relation)
+# STEP: one fold.
+
+
+def _step(fold: Callable[[Sequence[int]], int]) -> Step:
+    def step(attributes: Attributes, out: Header, _: Sequence[Header], element: int, read: Read) -> int:
+        return fold([read(0, i) for i in places(attributes["x"], position(out.shape, element), attributes["reduced"])])
+
+    return step
+
+
+def cost(attributes: Attributes, out: Header, _: Sequence[Header]) -> Sequence[StepCost]:
+    reduced = attributes["reduced"]
+    return (StepCost(math.prod(reduced), (Walk(0, reduced, attributes["x"].strides[len(out.shape) :]),)),)
+
+
+REDUCE_SUM = Primitive(23, "reduce_sum", (1, 1), FIELDS, sum_shape, _reducer(sum), sum_relation, _step(sum), cost)
+REDUCE_MAX = Primitive(24, "reduce_max", (1, 1), FIELDS, max_shape, _reducer(max), max_relation, _step(max), cost)

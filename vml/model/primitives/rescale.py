@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vml.model.codec import Attributes
-from vml.model.primitives.base import Primitive, check_operands
+from vml.model.primitives.base import Primitive, Read, check_operands, one_each, place, position
 from vml.model.primitives.shared import clamp
 from vml.model.relation import Evaluate, Product, Relation
 from vml.model.tensor import VALUE_LIMIT, Header, Operand, header_for, offsets
@@ -96,4 +96,15 @@ def relation(r: Relation, attributes: Attributes) -> None:
     r.nonnegative("remainder", out, rest, (1 << shift) - 1, magnitude, products)
 
 
-RESCALE = Primitive(17, "rescale", (1, 2), FIELDS, shape, exact, relation)
+# STEP
+
+
+def step(attributes: Attributes, out: Header, operands: Sequence[Header], element: int, read: Read) -> int:
+    index, multiplier = position(out.shape, element), attributes["multiplier"]
+    if len(operands) == 2:
+        multiplier = read(1, place(attributes["multipliers"], index))
+    x = read(0, place(attributes["x"], index))
+    return apply(x, multiplier, attributes["shift"], attributes["lo"], attributes["hi"])
+
+
+RESCALE = Primitive(17, "rescale", (1, 2), FIELDS, shape, exact, relation, step, one_each)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vml.model.codec import Attributes
-from vml.model.primitives.base import Primitive, no_relation, source_only
+from vml.model.primitives.base import Primitive, no_cost, no_relation, no_step, source_only
 from vml.model.tensor import Header, Operand
 
 # SHAPE
@@ -22,5 +22,9 @@ def _declared(attributes: Attributes, shape: tuple[int, ...], operands: Sequence
 
 # EXACT: taken from the claim or the constants, see vml.model.interpreter.
 
-INPUT = Primitive(1, "input", (0, 0), (("index", "u32"),), _declared, source_only("input"), no_relation)
-CONSTANT = Primitive(2, "constant", (0, 0), (("root", "root"),), _declared, source_only("constant"), no_relation)
+INPUT = Primitive(
+    1, "input", (0, 0), (("index", "u32"),), _declared, source_only("input"), no_relation, no_step, no_cost
+)
+CONSTANT = Primitive(
+    2, "constant", (0, 0), (("root", "root"),), _declared, source_only("constant"), no_relation, no_step, no_cost
+)
