@@ -116,11 +116,16 @@ contract EzklAdapter is IVmlVerifier, ERC165 {
         }
     }
 
-    /// @dev keccak256(header || words). A header that reached out of the metadata could be the prover's.
-    function _commitment(bytes calldata header, uint256 end, uint256 from, uint256 to) private pure returns (bytes32) {
+    /// @dev keccak256(header || words). A header that reached out of the metadata could be the prover's. The compiler
+    /// takes offsets for signed numbers, so a header could lie before the metadata as well as behind it.
+    function _commitment(Metadata calldata model, bytes calldata header, uint256 end, uint256 from, uint256 to)
+        private
+        pure
+        returns (bytes32)
+    {
         bool inside;
         assembly ("memory-safe") {
-            inside := iszero(gt(add(header.offset, header.length), end))
+            inside := iszero(or(lt(header.offset, model), gt(add(header.offset, header.length), end)))
         }
         if (!inside) revert MetadataMalformed();
         return EzklInstances.commitment(header, from, to);
@@ -173,7 +178,7 @@ contract EzklAdapter is IVmlVerifier, ERC165 {
         }
         unchecked {
             uint256 next = at + uint256(model.inputWords) * WORD;
-            bytes32 committed = _commitment(model.inputHeader, end, at, next);
+            bytes32 committed = _commitment(model, model.inputHeader, end, at, next);
             if (committed != claim.input) revert InputMismatch(committed, claim.input);
             if (inputIsPublic) {
                 if (!EzklInstances.areIntegers(at, next)) revert InstanceOutOfRange();
@@ -193,7 +198,7 @@ contract EzklAdapter is IVmlVerifier, ERC165 {
                 at += WORD;
             }
             next = at + uint256(model.outputWords) * WORD;
-            committed = _commitment(model.outputHeader, end, at, next);
+            committed = _commitment(model, model.outputHeader, end, at, next);
             if (committed != claim.output) revert OutputMismatch(committed, claim.output);
             if (!EzklInstances.areIntegers(at, next)) revert InstanceOutOfRange();
             if (!EzklInstances.areLimbs(next, claim.context)) revert ContextMismatch(claim.context);
