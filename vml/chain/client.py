@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vml.canonical import MAX_INTEGER
 from vml.chain import abi, artifacts
 from vml.chain.rpc import Provider, Refused, Rpc, http, node_name, octets, quantity, record, reverted
 from vml.chain.transactions import (
@@ -178,6 +179,8 @@ class Chain:
         # State may change before it is mined, and what is not used is not paid.
         gas = min(needed + needed // 5, TRANSACTION_GAS)
         nonce = self.rpc.number("eth_getTransactionCount", self.sender, "pending")
+        if nonce > MAX_INTEGER:
+            raise ChainError(f"the node says that {self.sender} has sent {nonce} transactions; do not trust this node")
         if self.signer is None:
             return Pending("", self.sender, nonce, to, data, gas, b"", value)
         fields: dict[str, Any] = {
@@ -228,6 +231,7 @@ class Chain:
         """
         deadline, pause = self._clock() + self.limits.timeout_s, FIRST_POLL_S
         missing, moved, seen = 0, 0, ""  # polls without it after its nonce was used; reorganisations; its block
+        refusal = ""
         while True:
             receipt = self._receipt(pending)
             if receipt is None:
@@ -240,8 +244,12 @@ class Chain:
                         "one; if that was not you, somebody else has the key. Run the command again to continue"
                     )
                 if not missing:
-                    # A node forgets what it did not mine, and a reorganisation may drop it.
-                    self.broadcast(pending)
+                    # A node forgets what it did not mine, and a reorganisation may drop it. If it does not take it
+                    # again, others may have it still: signing another one would do its work twice.
+                    try:
+                        self.broadcast(pending)
+                    except NotTaken as error:
+                        refusal = f" ({error})"
             else:
                 moved += seen not in ("", receipt.block_hash)
                 seen, missing = receipt.block_hash, 0
@@ -250,7 +258,7 @@ class Chain:
                 if settled:
                     return self._require_success(receipt, pending, errors)
             if self._clock() >= deadline:
-                raise ChainError(self._late(pending, moved, bool(seen)))
+                raise ChainError(self._late(pending, moved, bool(seen)) + refusal)
             self._sleep(pause)
             pause = min(pause * 1.5, LAST_POLL_S)
 

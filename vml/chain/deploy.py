@@ -33,7 +33,7 @@ from vml.chain.deployment import Deployment, Placed, load
 from vml.chain.embedded import EmbeddedChain
 from vml.chain.ezkl_adapter import data_contract
 from vml.chain.generate import Generated
-from vml.chain.transactions import CODE_LIMIT, Failed, NotTaken, Pending, Receipt, Replaced
+from vml.chain.transactions import CODE_LIMIT, Failed, NotTaken, Pending, Receipt, Replaced, created_at
 from vml.claim import checksum_address, parse_address
 from vml.errors import ChainError
 from vml.keccak import keccak256
@@ -41,6 +41,9 @@ from vml.keccak import keccak256
 ROUTER, REGISTRY, ADAPTER = "VmlRouter", "ModelRegistry", "EzklAdapter"
 ROUTE_UNKNOWN, ROUTE_ACTIVE = 0, 1
 WORD = 32
+MAX_NONCES = 1 << 17
+"""Of so many transactions of an account it is looked up which created a contract; one takes 60 microseconds."""
+
 REUSABLE_ABI: abi.Abi = (
     {"type": "function", "name": "registerVka", "inputs": [{"name": "vka", "type": "bytes32[]"}], "outputs": []},
 )
@@ -171,7 +174,9 @@ class Deployer:
         registry = self._create("registry", artifacts.load(REGISTRY), [], {})
         places = {registry: chain.code(registry)}
         guardian = wishes.guardian or self.sender
-        return registry, self._create("router", router, [self.sender, guardian, registry], places)
+        made = self._create("router", router, [self.sender, guardian, registry], places)
+        self._require_own(made)
+        return registry, made
 
     def _route_of(self, router: str, selector: bytes) -> tuple[str, bool]:
         verifier, state = self.chain.call(router, artifacts.load(ROUTER).abi, "routes", selector)
@@ -209,7 +214,8 @@ class Deployer:
         if done():
             self.state.steps.setdefault(step, None)
             return
-        receipt = self._transaction(step, to, abi.encode_call(contract, name, arguments), contract)
+        pending = self._sign(step, to, abi.encode_call(contract, name, arguments), contract)
+        receipt = self._send(step, pending, contract)
         if not done():
             raise ChainError(
                 f"{name} succeeded in {receipt.hash}, and the chain does not show it: the node lies or lags"
@@ -232,19 +238,40 @@ class Deployer:
     def _create_code(self, name: str, creation: bytes, expected: bytes, contract: abi.Abi = ()) -> str:
         """Create a contract unless it is there, and see that its code is the expected one."""
         if name in self.state.contracts:
-            if self.state.contracts[name].code_hash != expected:
-                raise ChainError(
-                    f"the deployment file has another {name} than the one to deploy: it was generated again, or by "
-                    "another version of vml; name a new file with --resume"
-                )
-            return self._kept(name)
-        receipt = self._transaction(name, None, creation, contract)
+            return self._kept(name, expected)
+        pending = self._sign(name, None, creation, contract)
+        try:
+            receipt = self._send(name, pending, contract)
+        except Replaced:
+            # By the same creation, signed by an earlier run: then the contract is where it has to be.
+            if not self.chain.code(pending.creates or ""):
+                raise
+            return self._place(name, pending.creates or "", expected, None)
         return self._place(name, receipt.contract or "", expected, receipt.hash)
 
-    def _kept(self, name: str) -> str:
+    def _kept(self, name: str, expected: bytes | None = None) -> str:
+        """A contract of the file, whose word alone is worth nothing."""
         placed = self.state.contracts[name]
+        if expected is not None and placed.code_hash != expected:
+            raise ChainError(
+                f"the deployment file has another {name} than the one to deploy: it was generated again, or by "
+                "another version of vml; name a new file with --resume"
+            )
         self.chain.require_code(placed.address, placed.code_hash)
         return placed.address
+
+    def _require_own(self, router: str) -> None:
+        """A router's owner and guardian are in its storage, of which its code says nothing: who created it does.
+
+        Raises:
+            ChainError: somebody else did.
+        """
+        count = min(self.chain.rpc.number("eth_getTransactionCount", self.sender, "latest"), MAX_NONCES)
+        if not any(created_at(self.sender, nonce) == router for nonce in reversed(range(count))):
+            raise ChainError(
+                f"the router {router} of the deployment file was not created by {self.sender}: give --router to use "
+                "somebody else's, or name a new file with --resume"
+            )
 
     def _place(self, name: str, address: str, code_hash: bytes | None, transaction: str | None) -> str:
         found = self.chain.require_code(address, code_hash)
@@ -257,13 +284,13 @@ class Deployer:
         kept = self.state.contracts.get(name)
         if kept is not None and kept.address != address:
             raise ChainError(f"the deployment file has another {name}, {kept.address}: name a new file with --resume")
-        return self._kept(name) if kept else self._place(name, address, code_hash, None)
+        return self._kept(name, code_hash) if kept else self._place(name, address, code_hash, None)
 
     # ---- sending ---------------------------------------------------------------------------------------------------
 
-    def _transaction(self, step: str, to: str | None, data: bytes, contract: abi.Abi) -> Receipt:
+    def _sign(self, step: str, to: str | None, data: bytes, contract: abi.Abi) -> Pending:
         self._say(f"{step}: signing")
-        return self._send(step, self.chain.prepare(to, data, errors=contract), contract)
+        return self.chain.prepare(to, data, errors=contract)
 
     def _send(self, step: str, pending: Pending, contract: abi.Abi) -> Receipt:
         """Write down, send, wait, strike out. What cannot be final any more is forgotten; what may be is kept."""
@@ -285,6 +312,8 @@ class Deployer:
         if self.state.pending is None:
             return
         step, pending = self.state.pending
+        if pending.sender != self.sender:
+            raise ChainError(f"the deployment file waits for a transaction of {pending.sender}, not of {self.sender}")
         self._say(f"{step}: an earlier run signed {pending.hash}")
         try:
             receipt = self._send(step, pending, ())

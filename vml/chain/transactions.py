@@ -118,6 +118,8 @@ class Pending:
             found = cls(str(value["hash"]), sender, int(value["nonce"]), to, data, int(value["gas"]), raw, amount)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"a pending transaction is damaged: {error}") from None
+        if not raw or not 0 <= found.nonce < 1 << 64 or found.gas < 0 or found.value < 0:
+            raise ValueError("a pending transaction is damaged: it is not signed, or a number is out of bounds")
         if "0x" + keccak256(raw).hex() != found.hash:
             raise ValueError("a pending transaction is damaged: its hash is another's")
         return found
