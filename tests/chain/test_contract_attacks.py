@@ -33,9 +33,10 @@ from vml.chain.generate import Generated
 from vml.chain.keys import from_keystore, from_private_key
 from vml.chain.rpc import Rpc
 from vml.chain.transactions import Limits, NotTaken, Pending, created_at
-from vml.claim import checksum_address
+from vml.claim import Claim, checksum_address
 from vml.errors import ChainError
 from vml.keccak import keccak256
+from vml.proof import Proof
 
 ROUTER, REGISTRY, ADAPTER = (artifacts.load(name) for name in ("VmlRouter", "ModelRegistry", "EzklAdapter"))
 MALLORY = checksum_address(b"\x3a" * 20)
@@ -326,3 +327,61 @@ def test_a_router_that_answers_for_another_scheme_or_not_at_all(generated: Gener
     replace(state, contracts={**state.contracts, "verifier": other}).save(file)
     with pytest.raises(ChainError, match="no contract at"):
         Deployer(chain, file).run(generated)
+
+
+def test_a_contract_that_somebody_sent_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that likes every proof says that it is the model's; the command says that this is its maker's word."""
+    from vml.chain import store
+    from vml.cli.contract import _generated
+
+    class Heard:
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    monkeypatch.setenv("VML_CACHE_DIR", str(tmp_path / "cache"))
+    claim, transcript, words = honest()
+    envelope = Proof(SCHEME, (Claim(*claim),), {}, encoded(transcript, words))
+    sent_by_mallory = write_generated(tmp_path / "sent")
+    out: Any = Heard()
+    assert _generated(out, envelope, sent_by_mallory.folder) == sent_by_mallory
+    assert "worth what its maker is" in out.notes.pop()
+    mine = write_generated(store.place(MODEL, False), YES + b"\0")
+    assert not store.is_own(sent_by_mallory, MODEL)
+    assert _generated(out, envelope, sent_by_mallory.folder) == sent_by_mallory
+    assert out.notes.pop()
+    copied = write_generated(tmp_path / "copy", YES + b"\0")
+    assert store.is_own(copied, MODEL)
+    assert _generated(out, envelope, copied.folder) == copied
+    assert _generated(out, envelope, None) == mine
+    assert not out.notes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reusable", [False, True], ids=["plain", "reusable"])
+def test_words_of_a_proof_that_are_the_same_modulo_something(
+    reusable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scalars and coordinates with a modulus added, points negated, zero: another transcript is another proof."""
+    from tests.chain.ezkl_world import World, enter, on_chain_case, raw
+    from vml.backends.ezkl.bn254 import P, R
+    from vml.backends.types import Visibility
+    from vml.chain.generate import generate
+
+    monkeypatch.setenv("VML_CACHE_DIR", str(tmp_path / "cache"))
+    case = on_chain_case(tmp_path / "cache", Visibility(input="hashed"))
+    entry = enter(World(), case, generate(case.circuit, tmp_path / "generated", reusable=reusable))
+    honest_proof = case.payload.proof
+    assert entry.holds(case.claim, raw(case.proof))
+    for at in range(0, len(honest_proof), 32):
+        word = int.from_bytes(honest_proof[at : at + 32], "big")
+        for value in (word + R, word + P, abs(P - word), (R - word) % 2**256, 0, 2**256 - 1):
+            if value == word or value >= 2**256:
+                continue
+            changed = honest_proof[:at] + value.to_bytes(32, "big") + honest_proof[at + 32 :]
+            assert not entry.holds(case.claim, raw(case.with_payload(proof=changed))), (at, value)
+        infinity = honest_proof[:at] + bytes(64) + honest_proof[at + 64 :]
+        if len(infinity) == len(honest_proof):
+            assert not entry.holds(case.claim, raw(case.with_payload(proof=infinity))), at

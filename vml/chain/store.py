@@ -35,6 +35,21 @@ def kept(model: bytes) -> Generated | None:
     return None
 
 
+def is_own(given: Generated, model: bytes) -> bool:
+    """Whether a verifier is one that was generated here for the model: whoever sends one may send one that likes
+    every proof."""
+    folder = place(model, bool(given.vka))
+    if not folder.is_dir():
+        return False
+    own = load(folder)
+    return (own.creation, own.vka, own.code_hash, own.layout) == (
+        given.creation,
+        given.vka,
+        given.code_hash,
+        given.layout,
+    )
+
+
 def obtain(circuit: setup.Circuit, *, reusable: bool = False, progress: Progress | None = None) -> Generated:
     """The verifier of a circuit, from the cache or generated into it.
 

@@ -256,9 +256,15 @@ def _generated(out: Output, envelope: Proof, folder: Path | None) -> Generated:
     from vml.chain import store
     from vml.chain.generate import load
 
-    if folder is not None:
-        return load(folder)
     model = envelope.claims[0].model
+    if folder is not None:
+        given = load(folder)
+        if not store.is_own(given, model):
+            out.note(
+                f"nothing here ties the contract in {folder} to the model: its answer is worth what its maker is. "
+                "`vml verify` needs no contract, `vml contract generate` makes your own"
+            )
+        return given
     found = store.kept(model)
     if found is not None:
         return found

@@ -46,6 +46,10 @@ contract PayOnProof {
         Refunded
     }
 
+    /// @notice Bytes of userData in terms. Whoever settles brings them: a contract could open with more than fits into
+    /// anybody's transaction, and have provers work in vain.
+    uint256 public constant MAX_USER_DATA = 4096;
+
     IVmlRouter public immutable router;
 
     mapping(bytes32 id => State) public stateOf;
@@ -67,6 +71,7 @@ contract PayOnProof {
     error DeadlinePassed(uint64 deadline);
     error DeadlineNotPassed(uint64 deadline);
     error TooMuchGasPromised(uint256 promised, uint256 most);
+    error TooMuchUserData(uint256 length, uint256 most);
     error RequestExists(bytes32 id);
     error NotOpen(bytes32 id, State state);
     error WrongPayee(address expected, address payee);
@@ -98,6 +103,7 @@ contract PayOnProof {
         if (terms.consumerGas > ConsumerCall.MAX_GAS) {
             revert TooMuchGasPromised(terms.consumerGas, ConsumerCall.MAX_GAS);
         }
+        if (terms.userData.length > MAX_USER_DATA) revert TooMuchUserData(terms.userData.length, MAX_USER_DATA);
         // A policy for a key, or either that does not exist, would be known only when somebody has proved in vain.
         if (terms.entryIsPolicy) router.policy(terms.entry);
         else router.registry().modelOf(terms.entry);

@@ -43,6 +43,8 @@ interface IModelRegistry is IERC165, IERC7992Registry {
 
     /// @notice The owner says that one input has one output under every backend, and so arms
     /// IVmlRouter.freezeByEquivocation. Irreversible.
+    /// @dev Not for ezkl: where a rescaling ends exactly between two integers, its circuits accept both, so anybody who
+    /// can prove could bring two outputs and shut the backend off.
     function declareDeterministic(bytes32 key) external;
 
     function backend(bytes32 key, bytes4 selector) external view returns (bytes memory metadata, bool enabled);

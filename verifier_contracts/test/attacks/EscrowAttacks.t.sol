@@ -76,4 +76,18 @@ contract EscrowAttacksTest is EscrowBench {
         check(paid == (block.timestamp <= terms.deadline), "by the clock");
         checkEqual(escrow.creditOf(PROVER) + escrow.creditOf(BOB), 1 ether, "once");
     }
+
+    /// A request that costs a contract little to open, and whose terms fit into no transaction that settles it.
+    function test_aRequestTooLargeToSettle() external {
+        vm.deal(BOB, 2 ether);
+        terms.userData = new bytes(escrow.MAX_USER_DATA() + 1);
+        PayOnProof.Terms memory asked = terms;
+        vm.expectRevert(abi.encodeWithSelector(PayOnProof.TooMuchUserData.selector, 4097, 4096));
+        vm.prank(BOB);
+        escrow.open{value: 1 ether}(asked);
+        terms.userData = new bytes(escrow.MAX_USER_DATA());
+        openAs(BOB);
+        settle(PROVER);
+        checkEqual(escrow.creditOf(PROVER), 1 ether, "paid");
+    }
 }
