@@ -1,0 +1,72 @@
+"""Profiles: the inequalities hold for the terms they give, and fail where one number is too small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.backends.optimistic.dispute_world import honest, shipped, tall
+from vml.backends.optimistic.profiles import (
+    DAY,
+    PROFILES,
+    Profile,
+    check_terms,
+    resolution_bound_s,
+    terms_for,
+    worst_case,
+)
+
+WORST = worst_case(honest(tall()).graph, step_gas=1_500_000)
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_terms_satisfy_the_inequalities(profile: Profile) -> None:
+    terms = terms_for(profile, WORST)
+    check_terms(terms, profile, WORST)
+    assert terms.asserter_bond - terms.slash_reward >= terms.asserter_bond / 2
+    assert terms.challenger_bond - terms.defence_reward >= terms.challenger_bond / 2
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("asserter_clock_s", "asserter clock"),
+        ("challenger_clock_s", "challenger clock"),
+        ("extension_s", "extension"),
+        ("window_s", "window"),
+        ("defence_reward", "reward of a defence"),
+        ("slash_reward", "reward of a slash"),
+        ("request_fee", "fee of a request"),
+    ],
+)
+def test_one_less_is_refused(profile: Profile, name: str, says: str) -> None:
+    terms = terms_for(profile, WORST)
+    with pytest.raises(ValueError, match=says):
+        check_terms(replace(terms, **{name: getattr(terms, name) - 1}), profile, WORST)
+
+
+def test_blobs_must_outlive_every_dispute() -> None:
+    profile = replace(PROFILES["fast-l2"], retention_s=18 * DAY)
+    bound = resolution_bound_s(terms_for(profile, WORST), WORST)
+    assert terms_for(replace(profile, retention_s=bound + 1), WORST)
+    with pytest.raises(ValueError, match="blobs are gone"):
+        terms_for(replace(profile, retention_s=bound), WORST)
+
+
+def test_the_worst_dispute_counts_the_deepest_tensor() -> None:
+    assert WORST.asserter_moves == 4  # the list, two nodes, a leaf
+    assert WORST.challenger_moves == 5
+    small = worst_case(honest(shipped("breast-cancer-mlp")).graph, 100_000)
+    assert small.asserter_moves == 2
+    assert small.challenger_gas < WORST.challenger_gas
+    dearer = worst_case(honest(tall()).graph, step_gas=1_600_000)
+    assert dearer.challenger_gas == WORST.challenger_gas + 100_000
+
+
+def test_bonds_follow_the_gas_price() -> None:
+    profile = PROFILES["fast-l2"]
+    cheap, dear = terms_for(profile, WORST), terms_for(replace(profile, gas_price=2 * profile.gas_price), WORST)
+    assert dear.challenger_bond == 2 * cheap.challenger_bond
+    assert dear.asserter_bond > cheap.asserter_bond
