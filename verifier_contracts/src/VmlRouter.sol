@@ -21,9 +21,11 @@ contract VmlRouter is IVmlRouter, Ownable2Step, ERC165 {
         RouteState state;
     }
 
+    /// @dev One slot. `metadata` is the contract that held the backend's metadata: what the proof was proved under.
     struct Record {
         uint64 at;
         bytes4 selector;
+        address metadata;
     }
 
     /// @dev Why a proof was not accepted; each has its error.
@@ -54,7 +56,7 @@ contract VmlRouter is IVmlRouter, Ownable2Step, ERC165 {
 
     mapping(bytes32 policyId => Policy) private _policies;
     mapping(bytes32 key => mapping(bytes32 digest => Record)) private _firsts;
-    mapping(bytes32 key => mapping(bytes32 digest => mapping(bytes4 selector => uint64 at))) private _laters;
+    mapping(bytes32 key => mapping(bytes32 digest => mapping(bytes4 selector => Record))) private _laters;
 
     constructor(address owner_, address guardian_, IModelRegistry registry_) Ownable(owner_) {
         if (!ERC165Checker.supportsInterface(address(registry_), type(IModelRegistry).interfaceId)) {
@@ -128,25 +130,29 @@ contract VmlRouter is IVmlRouter, Ownable2Step, ERC165 {
     {
         bytes4 selector = _verify(key, claim, proof);
         digest = VmlClaim.digest(claim);
-        if (recordedAt(key, digest, selector) != 0) return digest;
-        if (_firsts[key][digest].at == 0) {
-            _firsts[key][digest] = Record({at: uint64(block.timestamp), selector: selector});
-        } else {
-            _laters[key][digest][selector] = uint64(block.timestamp);
+        bool isFirst = !_stands(key, _firsts[key][digest]);
+        if (recordedAt(key, digest, selector) != 0) {
+            if (isFirst) _firsts[key][digest] = _laters[key][digest][selector];
+            return digest;
         }
+        Record storage made = isFirst ? _firsts[key][digest] : _laters[key][digest][selector];
+        (made.at, made.selector, made.metadata) = (uint64(block.timestamp), selector, _metadataOf(key, selector));
         emit Recorded(key, digest, selector);
     }
 
     /// @inheritdoc IVmlRouter
     function statusOf(bytes32 key, bytes32 digest) external view returns (Status status, bytes4 selector, uint64 at) {
         Record memory first = _firsts[key][digest];
-        return (first.at == 0 ? Status.Unknown : Status.Accepted, first.selector, first.at);
+        if (!_stands(key, first)) return (Status.Unknown, 0, 0);
+        return (Status.Accepted, first.selector, first.at);
     }
 
     /// @inheritdoc IVmlRouter
     function recordedAt(bytes32 key, bytes32 digest, bytes4 selector) public view returns (uint64 at) {
         Record memory first = _firsts[key][digest];
-        return first.at != 0 && first.selector == selector ? first.at : _laters[key][digest][selector];
+        if (first.selector == selector && _stands(key, first)) return first.at;
+        Record memory later = _laters[key][digest][selector];
+        return _stands(key, later) ? later.at : 0;
     }
 
     // ---- what a consumer believes ----------------------------------------------------------------------------------
@@ -299,6 +305,18 @@ contract VmlRouter is IVmlRouter, Ownable2Step, ERC165 {
             let success := staticcall(gas(), verifier, add(question, 32), mload(question), 0, 32)
             accepted := and(and(success, eq(returndatasize(), 32)), eq(mload(0), 1))
         }
+    }
+
+    /// @dev Whether there is a record, and its backend is still the one under which it was made. Otherwise an owner could
+    /// record what a worthless backend accepted, and then enable and lock an honest one.
+    function _stands(bytes32 key, Record memory made) private view returns (bool) {
+        if (made.at == 0) return false;
+        address metadata = _metadataOf(key, made.selector);
+        return metadata == made.metadata || metadata.codehash == made.metadata.codehash;
+    }
+
+    function _metadataOf(bytes32 key, bytes4 selector) private view returns (address metadata) {
+        (,,, metadata) = registry.resolve(key, selector);
     }
 
     function _routeFault(RouteState state) private pure returns (Fault) {

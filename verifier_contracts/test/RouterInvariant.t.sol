@@ -37,8 +37,8 @@ contract Everybody is Test {
     mapping(bytes32 => bool) public registered;
     mapping(bytes32 => bool) public deprecated;
     mapping(bytes32 => bool) public locked;
-    mapping(bytes32 => uint64) public firstAt;
-    mapping(bytes32 => bytes4) public firstBy;
+    // When a claim was recorded under a key, a selector and this metadata; the last time that it was news.
+    mapping(bytes32 => mapping(uint64 => bool)) public recordedThen;
 
     constructor() {
         router = new VmlRouter(owner, guardian, registry);
@@ -155,14 +155,20 @@ contract Everybody is Test {
         bytes memory proof = prove(key, scheme, claim);
         if (forged) proof[proof.length - 1] ^= 0x01;
         bytes32 digest = VmlClaim.digest(claimOf(claim));
-        bytes32 slot = keccak256(abi.encode(key, digest));
         vm.warp(block.timestamp + 1);
         try router.record(key, claimOf(claim), proof) {
             check(!forged && expected(key, selector), "only what is proved is recorded");
-            if (firstAt[slot] == 0) (firstAt[slot], firstBy[slot]) = (uint64(block.timestamp), selector);
+            recordedThen[slotOf(key, digest, selector)][uint64(block.timestamp)] = true;
+            (IVmlRouter.Status status,,) = router.statusOf(key, digest);
+            check(status == IVmlRouter.Status.Accepted, "what is recorded has its status");
+            check(router.recordedAt(key, digest, selector) != 0, "and its time");
         } catch {
             check(forged || !expected(key, selector), "all that is proved is recorded");
         }
+    }
+
+    function slotOf(bytes32 key, bytes32 digest, bytes4 selector) public view returns (bytes32) {
+        return keccak256(abi.encode(key, digest, selector, metadata[key][selector]));
     }
 
     function freezeByEquivocation(uint256 whose, uint256 scheme) external {
@@ -224,15 +230,18 @@ contract RouterInvariantTest is Test {
         }
     }
 
-    function invariant_recordsNeverGoBack() external view {
+    function invariant_recordsAreOfTheBackendThatIsEnabled() external view {
         for (uint256 claim = 0; claim < 2; ++claim) {
             bytes32 digest = VmlClaim.digest(everybody.claimOf(claim));
             for (uint256 person = 0; person < 4; ++person) {
                 bytes32 key = everybody.keys(person);
-                bytes32 slot = keccak256(abi.encode(key, digest));
                 (IVmlRouter.Status status, bytes4 selector, uint64 at) = router.statusOf(key, digest);
-                check((status == IVmlRouter.Status.Accepted) == (everybody.firstAt(slot) != 0), "accepted stays so");
-                check(at == everybody.firstAt(slot) && selector == everybody.firstBy(slot), "as first recorded");
+                if (status == IVmlRouter.Status.Accepted) {
+                    check(everybody.enabled(key, selector), "of a backend that is enabled");
+                    check(everybody.recordedThen(everybody.slotOf(key, digest, selector), at), "with this metadata");
+                } else {
+                    check(status == IVmlRouter.Status.Unknown && selector == 0 && at == 0, "nothing");
+                }
             }
         }
     }

@@ -99,11 +99,13 @@ interface IVmlRouter is IERC165 {
 
     // ---- records, for consumers that look later --------------------------------------------------------------------
 
-    /// @notice Verifies and remembers; anybody may. Recording again changes nothing.
+    /// @notice Verifies and remembers; anybody may. Recording again changes nothing. A record counts while the backend
+    /// under which it was made is enabled, with the same metadata: what an entry accepted before its owner changed or
+    /// revoked a backend is not believed after.
     /// @return digest VmlClaim.digest(claim)
     function record(bytes32 key, VmlClaim.Claim calldata claim, bytes calldata proof) external returns (bytes32 digest);
 
-    /// @notice The first record of a claim. It stays when its route freezes later: `routes(selector)` tells.
+    /// @notice The first record of a claim that counts. It stays when its route freezes later: `routes(selector)` tells.
     function statusOf(bytes32 key, bytes32 digest) external view returns (Status status, bytes4 selector, uint64 at);
 
     /// @notice When the claim was first recorded under this selector; zero if never.

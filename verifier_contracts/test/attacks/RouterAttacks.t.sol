@@ -197,6 +197,63 @@ contract RouterAttacksTest is RouterBench {
         router.verify(claim, forged);
     }
 
+    /// Alice records what a worthless backend of hers accepts, then enables an honest one and locks it: whoever reads the
+    /// registry sees an honest, locked key.
+    function test_recordsOfAnEarlierBackend() external {
+        VmlClaim.Claim memory forged = claimOf("forged");
+        enable(ALICE, key, selector, "worthless");
+        bytes32 digest = router.record(key, forged, verifier.prove(forged, "worthless"));
+        checkAccepted(digest, true);
+        enable(ALICE, key, selector, METADATA);
+        vm.prank(ALICE);
+        registry.lockBackends(key);
+        checkAccepted(digest, false);
+        VmlClaim.Claim memory honest = claimOf("output");
+        digest = router.record(key, honest, proofOf(honest));
+        checkAccepted(digest, true);
+        vm.prank(ALICE);
+        registry.revokeBackend(key, selector);
+        checkAccepted(digest, false);
+    }
+
+    /// The same through another selector, which is revoked afterwards; and a record in its way is no obstacle.
+    function test_recordsOfARevokedBackend() external {
+        MockVerifier second = new MockVerifier("mock/2");
+        vm.prank(OWNER);
+        bytes4 by = router.addRoute(second);
+        enable(ALICE, key, by, "worthless");
+        VmlClaim.Claim memory claim = claimOf("output");
+        vm.warp(1000);
+        bytes32 digest = router.record(key, claim, second.prove(claim, "worthless"));
+        vm.warp(2000);
+        router.record(key, claim, proofOf(claim));
+        vm.prank(ALICE);
+        registry.revokeBackend(key, by);
+        checkEqual(router.recordedAt(key, digest, by), 0, "revoked");
+        checkEqual(router.recordedAt(key, digest, selector), 2000, "the honest one stands");
+        vm.warp(3000);
+        router.record(key, claim, proofOf(claim));
+        (IVmlRouter.Status status, bytes4 which, uint64 at) = router.statusOf(key, digest);
+        check(status == IVmlRouter.Status.Accepted && which == selector && at == 2000, "and is the first now");
+    }
+
+    /// The same metadata set again is the same backend: an owner's carelessness costs nobody a record.
+    function test_recordsOutliveTheSameMetadata() external {
+        VmlClaim.Claim memory claim = claimOf("output");
+        bytes32 digest = router.record(key, claim, proofOf(claim));
+        vm.prank(ALICE);
+        registry.revokeBackend(key, selector);
+        checkAccepted(digest, false);
+        enable(ALICE, key, selector, METADATA);
+        checkAccepted(digest, true);
+    }
+
+    function checkAccepted(bytes32 digest, bool expected) internal view {
+        (IVmlRouter.Status status,,) = router.statusOf(key, digest);
+        check((status == IVmlRouter.Status.Accepted) == expected, "statusOf");
+        check((router.recordedAt(key, digest, selector) != 0) == expected, "recordedAt");
+    }
+
     // ---- the circuit breaker ---------------------------------------------------------------------------------------
 
     /// Another entry's equivocation, another question, one output twice, or a shut route: nothing is frozen.
