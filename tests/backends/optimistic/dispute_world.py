@@ -110,7 +110,8 @@ class World:
         self.state = State()
         self.now = 10
         self.events: list[Event] = []
-        self.spent: dict[bytes, int] = {}
+        self.spent: dict[bytes, int] = {}  # less what was withdrawn
+        self.taken = 0
 
     def do(self, sender: bytes, move: moves.Move, value: int | None = None) -> None:
         """One move, paid with what it takes."""
@@ -123,6 +124,10 @@ class World:
             value = bonds.get(type(move), 0)
         outcome = play(self.rules, self.state, Call(sender, self.now, value), move)
         self.spent[sender] = self.spent.get(sender, 0) + value
+        if isinstance(move, moves.Withdraw):
+            out = outcome.state.withdrawn - self.state.withdrawn
+            self.spent[sender] -= out
+            self.taken += out
         self.state = outcome.state
         self.events += outcome.events
         self.check_money()
@@ -140,7 +145,7 @@ class World:
     def check_money(self) -> None:
         s = self.state
         assert s.received == s.held() + sum(s.credits.values()) + s.withdrawn + s.burned
-        assert s.received == sum(self.spent.values())
+        assert s.received == sum(self.spent.values()) + self.taken
         assert min(s.credits.values(), default=0) >= 0
         assert s.burned >= 0
 

@@ -12,7 +12,7 @@ Money. What a side earns by winning is at least what its moves cost, at the high
 
     defence_reward  >=  gas of the asserter's moves * price,        challenger bond  >=  2 * defence_reward
     request_fee     >=  gas of publishing the input * price,      challenger bond  >=  request_fee
-    slash_reward    >=  gas of the challenger's moves * price + bounty,   asserter bond  >=  2 * slash_reward
+    slash_reward    >=  gas of the challenger's moves * price + request_fee + bounty,  asserter bond >= 2 * slash_reward
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from vml.model.graph import Graph
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 GWEI = 10**9
 
-# Gas of the moves but for what grows with the model: measured constants of the chain, rounded up.
+# Gas of the moves. The contract does not exist yet: these are sums of the chain's prices for what a move has to do,
+# rounded up, with calldata at its floor of 40 gas a byte. Measurements will replace them.
 MOVE_GAS = 120_000
-"""A move that writes a dispute: 21,000, some words of storage, its event."""
+"""A move that writes a dispute: 21,000, some words of storage, an event, the shown children once more."""
 
 REVEAL_GAS = 80_000
-"""More of a reveal: 32 children or 1 KiB as calldata and stored words, hashed up once."""
+"""More of a reveal: 32 children or 1 KiB as calldata, hashed up once, their digest stored."""
 
 ROOT_GAS = 2_200
-"""More of the list of roots: 32 bytes of calldata at 40 gas, hashed; a quarter of it over."""
+"""More of the list, for each root: 32 bytes of calldata, hashed and compared."""
 
 DATA_BYTE_GAS = 45
 """A byte of input as calldata at its floor price, hashed."""
@@ -119,7 +120,7 @@ def terms_for(profile: Profile, worst: Worst) -> Terms:
         ValueError: the input's blobs would be gone before the end.
     """
     defence, fee = worst.asserter_gas * profile.gas_price, worst.input_gas * profile.gas_price
-    slash = worst.challenger_gas * profile.gas_price + profile.bounty
+    slash = worst.challenger_gas * profile.gas_price + fee + profile.bounty
     terms = Terms(
         window_s=profile.censorship_s + profile.reexecution_s + profile.move_s,
         asserter_clock_s=profile.censorship_s + worst.asserter_moves * profile.move_s,
@@ -155,7 +156,7 @@ def check_terms(terms: Terms, profile: Profile, worst: Worst) -> None:
         ("extension", terms.extension_s, profile.move_s),
         ("window", terms.window_s, profile.censorship_s + profile.reexecution_s + profile.move_s),
         ("reward of a defence", terms.defence_reward, worst.asserter_gas * price),
-        ("reward of a slash", terms.slash_reward, worst.challenger_gas * price + profile.bounty),
+        ("reward of a slash", terms.slash_reward, (worst.challenger_gas + worst.input_gas) * price + profile.bounty),
         ("fee of a request", terms.request_fee, worst.input_gas * price),
     )
     for name, has, needs in needed:
