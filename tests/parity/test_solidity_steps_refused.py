@@ -23,6 +23,7 @@ from tests.parity.onestep_world import (
     recommitted,
     single,
 )
+from vml.merkle import tensor_root
 from vml.model.codec import Part, Run, View
 from vml.model.graph import Graph, Node
 from vml.model.onestep import Statement, StepProof, StepProver, step_value
@@ -191,6 +192,8 @@ MALFORMED: dict[str, tuple[str, Callable[[], bytes]]] = {
     "view without an operand": ("ViewRank", lambda: malformed(bias=View(1, ()))),
     "strides without an operand": ("ViewRank", lambda: malformed(bias=View(0, (1,)))),
     "view below the operand": ("PlaceOutside", lambda: malformed(a=View(0, (0, -1)))),
+    "view that begins beyond the operand": ("PlaceOutside", lambda: malformed(a=View(2000, (0, -1)))),
+    "second view beyond the operand": ("PlaceOutside", lambda: malformed(b=View(1990, (0, 1)))),
     "view beyond the operand": ("PlaceOutside", lambda: malformed(a=View(1990, (0, 1)))),
     "strides near 2^63": ("PlaceOutside", lambda: malformed(a=View(0, (2**63 - 1, -(2**63))))),
     "loops beyond 2^64": (
@@ -233,6 +236,48 @@ def test_malformed_descriptors_are_refused(steps: Steps, case: str) -> None:
     assert refusal(steps, *recommitted(statement, proof, descriptors)) == error
 
 
+@pytest.mark.parametrize("primitive", COMPUTED)
+def test_every_descriptor_ends_where_it_ends(steps: Steps, primitive: str) -> None:
+    for seed in range(5):
+        graph, operands = draw(np.random.default_rng(seed), primitive)
+        prover = StepProver(graph, operands)
+        *inputs, descriptor = prover.descriptors
+        proved = prover.prove(len(operands), 0)
+        assert refusal(steps, *recommitted(*proved, [*inputs, descriptor + b"\0"])) == "DescriptorContinues"
+        assert refusal(steps, *recommitted(*proved, [*inputs, descriptor[:-1]])) == "DescriptorEnds"
+
+
+@pytest.mark.parametrize(("primitive", "field"), [("rescale", "multipliers"), ("affine", "b")])
+def test_a_view_without_an_operand_is_refused(steps: Steps, primitive: str, field: str) -> None:
+    rng = np.random.default_rng(0)
+    graph, operands = next(drawn for drawn in iter(lambda: draw(rng, primitive), None) if len(drawn[1]) == 1)
+    node = graph.nodes[1]
+    for view in (View(1, ()), View(0, (1,))):
+        changed = replace(node, attributes={**node.attributes, field: view}).encode()
+        proved = StepProver(graph, operands).prove(1, 0)
+        assert refusal(steps, *recommitted(*proved, [graph.nodes[0].encode(), changed])) == "ViewRank"
+
+
+def test_a_constants_descriptor_ends_with_its_root(steps: Steps) -> None:
+    x = np.arange(5, dtype=np.int16)
+    graph = single("isqrt", {"x": View(0, ())}, (), [x])
+    constant = Node("constant", graph.nodes[0].header, (), {"root": tensor_root(x)})
+    prover = StepProver(replace(graph, nodes=(constant, graph.nodes[1]), constants={0: x}), [x])
+    statement, proof = prover.prove(1, 0)
+    assert steps.value(statement, proof) == 0
+    longer = constant.encode() + b"\0"
+    proof = with_operand(proof, 0, descriptor=longer)
+    assert refusal(steps, *recommitted(statement, proof, [longer, proof.descriptor])) == "DescriptorContinues"
+
+
+def test_passes_over_a_row_count_as_terms(steps: Steps) -> None:
+    x = np.arange(4000, dtype=np.int16)
+    graph = single("topk", {"length": 4000, "x": FLAT}, (4,), [x])
+    prover = StepProver(graph, [x])
+    assert steps.value(*prover.prove(1, 1)) == 3998
+    assert refusal(steps, *prover.prove(1, 2)) == "TooManyTerms"
+
+
 @pytest.mark.parametrize("primitive", ["argmax", "reduce_max", "reduce_sum", "topk"])
 def test_malformed_rows_are_refused(steps: Steps, primitive: str) -> None:
     """Rows of nothing; and a rank beyond the row."""
@@ -242,6 +287,10 @@ def test_malformed_rows_are_refused(steps: Steps, primitive: str) -> None:
     empty = replace(node, attributes={**node.attributes, field: 0 if field == "length" else (0,)})
     statement, proof = recommitted(statement, proof, [graph.nodes[0].encode(), empty.encode()])
     assert refusal(steps, statement, proof) == "NoTerms"
+    for view in (View(1, (1,)), View(0, (-1,)), View(3, (-1,))):
+        outside = replace(node, attributes={**node.attributes, "x": view})
+        proved = recommitted(statement, proof, [graph.nodes[0].encode(), outside.encode()])
+        assert refusal(steps, *proved) == "PlaceOutside"
     if primitive == "topk":
         wide = replace(node, header=Header("int64", (4,), 0, 3)).encode()
         statement, proof = recommitted(statement, proof, [graph.nodes[0].encode(), wide])
@@ -267,11 +316,13 @@ def check_noise(steps: Steps, seed: int) -> bool:
     except Refused:
         return False
     decoded = Node.decode(bytes(noisy))
-    headers = [graph.nodes[ref].header for ref in decoded.inputs]
-    assert len(headers) == len(operands)
+    assert len(decoded.inputs) == len(operands)
+    # An input that the step does not read may be any node, or none.
+    headers = [graph.nodes[min(ref, node)].header for ref in decoded.inputs]
+    read, inputs = reader(operands), decoded.inputs
     row = PRIMITIVES[decoded.primitive]
-    picked = [operands[ref] for ref in decoded.inputs]
-    assert got == row.step(decoded.attributes, decoded.header, headers, element, reader(picked)), decoded
+    want = row.step(decoded.attributes, decoded.header, headers, element, lambda k, place: read(inputs[k], place))
+    assert got == want, decoded
     return True
 
 

@@ -9,10 +9,12 @@ struct Cursor {
     uint256 at;
 }
 
-/// @notice The part of a descriptor that all primitives share. `elements` is the product of the dimensions.
+/// @notice The part of a descriptor that all primitives share. `itemBytes` is the size of the dtype, `elements` the
+/// product of the dimensions.
 struct Node {
     uint8 kind;
     uint8 dtype;
+    uint256 itemBytes;
     uint64[] dims;
     uint256 elements;
     uint256[] inputs;
@@ -68,7 +70,7 @@ library Descriptor {
     function node(Cursor memory cursor) internal pure returns (Node memory result) {
         result.kind = uint8(unsigned(cursor, 1));
         result.dtype = uint8(unsigned(cursor, 1));
-        VmlCommitment.itemBytes(result.dtype);
+        result.itemBytes = VmlCommitment.itemBytes(result.dtype);
         uint256 rank = unsigned(cursor, 1);
         if (rank > MAX_RANK) revert DescriptorRank(rank);
         result.dims = new uint64[](rank);

@@ -22,18 +22,16 @@ library DotStep {
         Cursor memory cursor = step.cursor;
         uint256[] memory loops = Descriptor.sizes(cursor);
         uint256 terms = Terms.count(loops);
-        Pair memory pair;
-        (pair.atA, pair.stridesA) = Descriptor.walk(cursor, step.index, loops.length);
-        (pair.atB, pair.stridesB) = Descriptor.walk(cursor, step.index, loops.length);
+        (int256 atA, int256[] memory stridesA) = Descriptor.walk(cursor, step.index, loops.length);
+        (int256 atB, int256[] memory stridesB) = Descriptor.walk(cursor, step.index, loops.length);
         if (step.operands.length == 3) {
             value = TensorLib.read(step.operands[2], Descriptor.placeOf(cursor, step.index));
         } else {
             Descriptor.absent(cursor);
         }
         Descriptor.end(cursor);
-        pair.a = step.operands[0];
-        pair.b = step.operands[1];
-        if (terms > 0) value += sum(pair, loops, terms);
+        if (terms == 0) return value;
+        value += sum(Pair(step.operands[0], step.operands[1], atA, atB, stridesA, stridesB), loops, terms);
     }
 
     function sum(Pair memory pair, uint256[] memory loops, uint256 terms) private pure returns (int256 total) {

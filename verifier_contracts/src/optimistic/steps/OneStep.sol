@@ -54,37 +54,40 @@ library OneStep {
     function value(Statement calldata statement, Proof calldata proof) internal pure returns (int256) {
         // step 1: the descriptor is the node's.
         if (statement.node >= statement.count) revert NodeOutside(statement.node, statement.count);
-        uint256 depth = TensorLib.depthOf(statement.count);
         bytes32 root = VmlCommitment.openingRoot(
-            VmlCommitment.descriptorLeaf(proof.descriptor), statement.node, proof.path, depth
+            VmlCommitment.descriptorLeaf(proof.descriptor),
+            statement.node,
+            proof.path,
+            TensorLib.depthOf(statement.count)
         );
         bytes32 graph = VmlCommitment.graphDigest(statement.count, root);
         if (graph != statement.graph) revert WrongGraph(statement.graph, graph);
-        Step memory step;
-        step.cursor = Cursor(proof.descriptor, 0);
-        Node memory node = Descriptor.node(step.cursor);
+        Cursor memory cursor = Cursor(proof.descriptor, 0);
+        Node memory node = Descriptor.node(cursor);
         // step 2: the statement and the proof have the node's operands.
         uint256 count = node.inputs.length;
         if (statement.operands.length != count || proof.operands.length != count) {
             revert OperandCount(count, statement.operands.length, proof.operands.length);
         }
         // step 3: the leaves are those of the operands.
-        step.operands = new Tensor[](count);
+        Tensor[] memory operands = new Tensor[](count);
         for (uint256 k = 0; k < count; ++k) {
             if (proof.operands[k].leaves.length == 0) continue;
-            if (node.inputs[k] >= statement.node) revert NotBefore(node.inputs[k], statement.node);
-            VmlCommitment.verifyOpening(
-                root,
-                VmlCommitment.descriptorLeaf(proof.operands[k].descriptor),
-                node.inputs[k],
-                proof.operands[k].path,
-                depth
-            );
-            step.operands[k] = open(proof.operands[k], k, statement.operands[k]);
+            checkInput(statement, proof.operands[k], node.inputs[k], root);
+            operands[k] = open(proof.operands[k], k, statement.operands[k]);
         }
         // step 4: what the primitive says.
-        step.index = Descriptor.position(node, statement.element);
-        return dispatch(node.kind, count, step);
+        return dispatch(node.kind, count, Step(cursor, Descriptor.position(node, statement.element), operands));
+    }
+
+    /// @notice Reverts unless the operand's descriptor stands in the graph, at the input's place and before the node.
+    function checkInput(Statement calldata statement, Operand calldata operand, uint256 input, bytes32 root)
+        private
+        pure
+    {
+        if (input >= statement.node) revert NotBefore(input, statement.node);
+        uint256 depth = TensorLib.depthOf(statement.count);
+        VmlCommitment.verifyOpening(root, VmlCommitment.descriptorLeaf(operand.descriptor), input, operand.path, depth);
     }
 
     /// @notice An operand's leaves, once its root is found to be that of a tensor with its node's header.
@@ -98,7 +101,7 @@ library OneStep {
             Descriptor.end(cursor);
             if (committed != expected) revert WrongConstant(k, committed, expected);
         }
-        return TensorLib.open(VmlCommitment.itemBytes(node.dtype), node.elements, operand.merkleRoot, operand.leaves);
+        return TensorLib.open(node.itemBytes, node.elements, operand.merkleRoot, operand.leaves);
     }
 
     /// @notice The table of primitives: kind, number of operands, step.
