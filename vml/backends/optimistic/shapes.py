@@ -89,14 +89,14 @@ def leaf_bytes(number: int, header: Header) -> int:
 
 
 def element(data: bytes, leaf: int, number: int, header: Header) -> int:
-    """Element `number` of a tensor, out of the data of leaf `leaf`.
+    """Element `number` of a tensor, out of the data of leaf `leaf`, which have been checked to be as long as they are.
 
     Raises:
-        ElementOutside: it lies in no or another leaf.
+        ElementOutside: it does not lie in this leaf.
     """
     item = ITEM_BYTES[header.dtype]
     start = number * item - leaf * LEAF_BYTES
-    if not 0 <= number < header.size or not 0 <= start < len(data):
+    if not 0 <= start < len(data):
         raise refusals.ElementOutside(number)
     return int.from_bytes(data[start : start + item], "big", signed=True)
 
