@@ -41,6 +41,7 @@ ROOT = Path(__file__).parents[1]
 # The tests that must notice, by file. A file with steps that is missing here is an error.
 QUICK_TESTS = {
     "vml/api/verifying.py": ("tests/test_api.py",),
+    "vml/backends/optimistic/step.py": ("tests/backends/optimistic/test_dispute_lists.py",),
     "vml/backends/ezkl/payload.py": ("tests/tampering/test_ezkl_statement.py", "tests/backends/ezkl/test_bytes.py"),
     "vml/backends/ezkl/statement.py": ("tests/tampering/test_ezkl_statement.py",),
     "vml/backends/ezkl/verifier.py": (
