@@ -114,10 +114,10 @@ class Deployer:
         self._require_model({"model": manifest["model"], "scheme": scheme})
         self._finish_pending()
 
-        # Step 1: one router and one registry, new or somebody's.
+        # One router and one registry, new or somebody's.
         registry, router = self._router(wishes)
 
-        # Step 2: an adapter for the scheme, which the router may have already.
+        # An adapter for the scheme, which the router may have already.
         adapter, known = self._route_of(router, selector)
         if known:
             # Metadata is in our adapter's format; another one would read it otherwise.
@@ -125,7 +125,7 @@ class Deployer:
         else:
             adapter = self._create("adapter", artifacts.load(ADAPTER), [scheme], {})
 
-        # Step 3: what ezkl generated.
+        # What ezkl generated.
         if wishes.verifier:
             verifier = self._adopt("verifier", wishes.verifier, generated.code_hash)
         else:
@@ -140,7 +140,7 @@ class Deployer:
                 *(verifier, REUSABLE_ABI, "registerVka", words),
             )
 
-        # Step 4: the route, the model, and that the one may speak for the other.
+        # The route, the model, and that the one may speak for the other.
         router_abi, registry_abi = artifacts.load(ROUTER).abi, artifacts.load(REGISTRY).abi
         self._act("route", lambda: self._routed(router, selector, adapter), router, router_abi, "addRoute", adapter)
         key = keccak256(abi.encode(["address", "bytes32"], [self.sender, model]))
