@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from vml import canonical
 from vml.claim import ZERO_CONTEXT, Claim
 from vml.errors import MalformedProof
 from vml.keccak import keccak256
@@ -266,3 +267,12 @@ def test_deep_nesting_is_refused_whatever_the_recursion_limit() -> None:
         "assert canonical.decode(b'\"' + b'[' * 500000 + b'\"', max_bytes=1 << 24) == '[' * 500000\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_too_deep_a_value_is_not_encoded() -> None:
+    value: Any = 0
+    for _ in range(canonical.MAX_DEPTH):
+        value = [value]
+    assert canonical.decode(canonical.encode(value), max_bytes=1 << 10) == value
+    with pytest.raises(canonical.NotCanonical, match="levels deep"):
+        canonical.encode([value])

@@ -19,6 +19,7 @@ from vml.backends.sumcheck.payload import (
     encode_body,
     encode_graph,
     encode_payload,
+    graph_commitment,
 )
 from vml.errors import MalformedProof
 from vml.field.goldilocks import P
@@ -180,3 +181,15 @@ def test_more_columns_than_are_drawn(part: str) -> None:
         else:
             with pytest.raises(MalformedProof, match=refusal):
                 decode_body(data, circuit)
+
+
+def test_a_node_without_a_descriptor_has_no_commitment() -> None:
+    with pytest.raises(MalformedProof, match="without a descriptor"):
+        graph_commitment(struct.pack(">II", 1, 0) + sized(encode_specs(())) + sized(encode_specs(())))
+
+
+def test_the_commitment_of_a_graph_is_the_model_s() -> None:
+    graph = small().model.graph
+    assert graph_commitment(encode_graph(graph.nodes, graph.inputs, graph.outputs)) == graph.commitment
+    with pytest.raises(MalformedProof, match="bytes follow"):
+        graph_commitment(GRAPH + b"\0")
