@@ -9,11 +9,12 @@ H is Keccak-256, || is concatenation, integers are big-endian::
     descriptor  = H(0x04 || descriptor bytes)
     graph       = H(0x05 || n u32 || merkle root of the descriptor leaves)
     model       = H(0x06 || semantics digest || graph root || H(input spec) || H(output spec))
+    trace       = H(0x24 || n u32 || merkle root of the tensor roots of all n operators)
     hidden      = H(0x10 || 32-byte salt || root)
 
-A tree is padded on the right to 2**k leaves, k >= 0: tensor trees with H(0x00 || 1024 zero bytes),
+A tree is padded on the right to 2**k leaves, k >= 0: tensor trees and traces with H(0x00 || 1024 zero bytes),
 descriptor trees with H(0x04). One leaf is its own root. The first byte tells every preimage apart; the header
-in `tensor` and the count in `graph` fix how many leaves are genuine, so padding cannot pose as data.
+in `tensor` and the count in `graph` and `trace` fix how many leaves are genuine, so padding cannot pose as data.
 
 Tensor bytes are row-major and two's complement big-endian of their dtype, each tensor at least one element.
 
@@ -48,6 +49,7 @@ TAG_DESCRIPTOR = b"\x04"
 TAG_GRAPH = b"\x05"
 TAG_MODEL = b"\x06"
 TAG_HIDDEN = b"\x10"
+TAG_TRACE = b"\x24"
 
 EMPTY = keccak256(TAG_LEAF + bytes(LEAF_BYTES))
 EMPTY_DESCRIPTOR = keccak256(TAG_DESCRIPTOR)
@@ -408,6 +410,39 @@ def model_digest(semantics: bytes, graph: bytes, input_spec: bytes, output_spec:
     _require_digest("semantics digest", semantics)
     _require_digest("graph root", graph)
     return keccak256(TAG_MODEL + semantics + graph + keccak256(input_spec) + keccak256(output_spec))
+
+
+def trace_tree(roots: Sequence[bytes]) -> Tree:
+    """The Merkle tree over the tensor roots of all operators of one evaluation, one or more, in order."""
+    return Tree(roots, EMPTY)
+
+
+def trace_digest(count: int, root: bytes) -> bytes:
+    """H(0x24 || n || merkle root): the commitment to a trace, from its length and its tree's root.
+
+    Args:
+        count: number of operators, 1 .. 2**32 - 1.
+        root: 32 bytes.
+
+    Raises:
+        ValueError: a count out of range, or a root that is not 32 bytes.
+    """
+    if not 1 <= count < 1 << 32:
+        raise ValueError(f"a trace has 1 to 2**32 - 1 operators, got {count}")
+    _require_digest("merkle root", root)
+    return keccak256(TAG_TRACE + count.to_bytes(4, "big") + root)
+
+
+def trace_root(roots: Sequence[bytes]) -> bytes:
+    """The commitment to the tensor roots of all operators of one evaluation.
+
+    Args:
+        roots: 32 bytes each, one or more, in the order of the graph.
+
+    Raises:
+        ValueError: no roots, or one that is not 32 bytes.
+    """
+    return trace_digest(len(roots), trace_tree(roots).root)
 
 
 def hidden_field(salt: bytes, root: bytes) -> bytes:

@@ -10,8 +10,10 @@ pragma solidity ^0.8.24;
 ///   descriptor = H(0x04 || descriptor bytes)
 ///   graph      = H(0x05 || n u32 || merkle root of the descriptor leaves)
 ///   model      = H(0x06 || semantics digest || graph root || H(input spec) || H(output spec))
+///   trace      = H(0x24 || n u32 || merkle root of the tensor roots of all n operators)
 ///   hidden     = H(0x10 || salt || root)
-/// Trees are padded on the right to 2**k leaves: tensors with H(0x00 || 1024 zero bytes), graphs with H(0x04).
+/// Trees are padded on the right to 2**k leaves: tensors and traces with H(0x00 || 1024 zero bytes),
+/// graphs with H(0x04).
 library VmlCommitment {
     uint256 internal constant LEAF_BYTES = 1024;
     uint256 internal constant MAX_DEPTH = 64;
@@ -23,6 +25,7 @@ library VmlCommitment {
     bytes1 internal constant TAG_DESCRIPTOR = 0x04;
     bytes1 internal constant TAG_GRAPH = 0x05;
     bytes1 internal constant TAG_MODEL = 0x06;
+    bytes1 internal constant TAG_TRACE = 0x24;
     bytes1 internal constant TAG_HIDDEN = 0x10;
 
     /// @notice H(0x00 || 1024 zero bytes): pads tensor trees.
@@ -180,6 +183,12 @@ library VmlCommitment {
         returns (bytes32)
     {
         return keccak256(abi.encodePacked(TAG_MODEL, semantics, graph, keccak256(inputSpec), keccak256(outputSpec)));
+    }
+
+    /// @notice The commitment to the tensor roots of all operators, from their number and the root of their tree.
+    function traceDigest(uint256 count, bytes32 root) internal pure returns (bytes32) {
+        if (count == 0 || count > type(uint32).max) revert DescriptorCount(count);
+        return keccak256(abi.encodePacked(TAG_TRACE, uint32(count), root));
     }
 
     /// @notice A claim field whose preimage stays with its owner.
