@@ -109,7 +109,7 @@ interface IDisputeGame {
         bool escalated;
     }
 
-    /// @param asked whether an operator has been picked: `position` and `digest` mean something
+    /// @param asked whether an operator has been picked: the position (operator, height, index) and `digest` mean something
     /// @param digest what the asserter has to show the preimage of; at the top of a tree the tensor root
     struct Dispute {
         bytes32 assertion;
@@ -119,13 +119,15 @@ interface IDisputeGame {
         bool asked;
         uint40 asserterLeft;
         uint40 challengerLeft;
-        Position position;
+        uint32 operator;
+        uint8 height;
+        uint40 index;
         bytes32 digest;
     }
 
     event TermsOffered(bytes32 indexed digest, Terms terms);
     event Asserted(bytes32 indexed id, bytes32 indexed model, address indexed asserter, Assertion assertion);
-    event InputPublished(bytes32 indexed input, bytes[] data);
+    event InputPublished(bytes32 indexed model, bytes32 indexed input, bytes[] data);
     event InputRequested(bytes32 indexed id, address indexed requester);
     event InputRevealed(bytes32 indexed id, uint40 closesAt);
     event Escalated(bytes32 indexed id, bytes4 indexed selector, uint40 closesAt);
@@ -210,7 +212,7 @@ interface IDisputeGame {
 
     /// @notice Publishes an input before anybody claims anything about it: for whoever asks for an inference.
     function storeInput(bytes32 model, bytes[] calldata data) external returns (bytes32 input);
-    function isPublished(bytes32 input) external view returns (bool);
+    function isPublished(bytes32 model, bytes32 input) external view returns (bool);
 
     function requestInput(Assertion calldata assertion) external payable;
     function revealInput(Assertion calldata assertion, bytes[] calldata input) external;
@@ -257,7 +259,7 @@ interface IDisputeGame {
     function proveFraud(Assertion calldata assertion, Fraud calldata fraud) external;
     function proveList(Assertion calldata assertion, bytes32[] calldata roots) external;
     function claimTimeout(Assertion calldata assertion, bytes32 dispute) external;
-    function closeMoot(bytes32 dispute) external;
+    function closeMoot(Assertion calldata assertion, bytes32 dispute) external;
 
     // ---- money and views -------------------------------------------------------------------------------------------
 
