@@ -1,7 +1,8 @@
 """The moves of the dispute game. Every move names by hash, not by place in a queue, what it is about.
 
-Whatever a move answers, its `answers` is the digest of that: should the chain reorganise and something else stand
-there, the move is refused and cannot be turned against whoever made it.
+A move in a dispute brings what it answers, or what hashes to it: should the chain reorganise and something else stand
+there, the move is refused and cannot be turned against whoever made it. A contract keeps digests of lists and nodes, so
+its moves bring Merkle paths besides; whoever sends a move makes them from the state.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class Assert:
         claim: input and output commitments must be those of tensors in the clear.
         terms: digest of the terms.
         nonce: tells apart the assertions that one asserter makes of one claim.
-        trace: ``tensors_root`` of all operator roots, where the trace is published.
-        input: tensor bytes, one for each input; None leaves them to be requested.
+        trace: ``trace_root`` of all operator roots, where the trace is published.
+        input: tensor bytes, one for each input; none leaves them to be requested, unless they are published.
     """
 
     claim: Claim
@@ -48,6 +49,14 @@ class Assert:
 
 
 @dataclass(frozen=True)
+class StoreInput:
+    """Anyone: publish an input, tensor bytes one for each input, before anybody claims anything about it."""
+
+    model: bytes
+    data: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
 class RequestInput:
     """Anyone, with a challenger's bond: make the asserter publish the input."""
 
@@ -56,7 +65,7 @@ class RequestInput:
 
 @dataclass(frozen=True)
 class RevealInput:
-    """Asserter: the input's tensor bytes. The window is open for its full length from here."""
+    """Asserter: the input's tensor bytes. The window starts anew from here."""
 
     assertion: bytes
     input: tuple[bytes, ...]
@@ -67,6 +76,14 @@ class ClaimInputTimeout:
     """Anyone: the asserter did not publish the input in time."""
 
     assertion: bytes
+
+
+@dataclass(frozen=True)
+class Escalate:
+    """Anyone: show a stronger proof of the same claim, under the selector of its backend. The window shortens."""
+
+    assertion: bytes
+    selector: bytes
 
 
 @dataclass(frozen=True)
@@ -87,64 +104,70 @@ class RevealList:
 
 @dataclass(frozen=True)
 class PickOperator:
-    """Challenger: the first operator whose root is wrong. `answers` is ``tensors_root`` of the list."""
+    """Challenger: the first operator whose root is wrong, and that root."""
 
     dispute: bytes
-    answers: bytes
     operator: int
+    root: bytes
 
 
 @dataclass(frozen=True)
 class RevealNode:
-    """Asserter: the 32 descendants of a node. `answers` is the node's digest, at the top the tensor's root."""
+    """Asserter: the 32 descendants of the node that the dispute asks for. They count for every dispute."""
 
-    assertion: bytes
+    dispute: bytes
     position: Position
-    answers: bytes
     children: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
 class PickChild:
-    """Challenger: the first wrong child of the revealed node `position`. `answers` is the node's digest."""
+    """Challenger: the first wrong child of the revealed node `position`, and the child's digest."""
 
     dispute: bytes
     position: Position
-    answers: bytes
     child: int
+    digest: bytes
 
 
 @dataclass(frozen=True)
 class RevealLeaf:
-    """Asserter: the bytes of a leaf. `answers` is its digest, for a tensor of one leaf the tensor's root."""
+    """Asserter: the bytes of the leaf that the dispute asks for. They count for every dispute."""
 
-    assertion: bytes
+    dispute: bytes
     position: Position
-    answers: bytes
     data: bytes
 
 
 @dataclass(frozen=True)
 class ProveStep:
-    """Anyone, for the challenger: element `element` of the revealed leaf is not what the operator computes."""
+    """Anyone, for the challenger: an element of the leaf revealed as `data` is not what the operator computes."""
 
     dispute: bytes
     position: Position
-    answers: bytes
+    data: bytes
     element: int
     openings: tuple[Opening, ...]
 
 
 @dataclass(frozen=True)
 class ProveFraud:
-    """Anyone: the same in one move, without a dispute, where the list of roots is published or revealed."""
+    """Anyone: the same in one move, without a dispute, where the list of roots is revealed or its commitment published.
+
+    Args:
+        operator, root: which operator, and its root in the list.
+        output: the leaf with the wrong element, in the operator's own tensor (operand -1).
+        openings: what the step of `element` reads.
+        roots: the list; a contract sees of it only this operator's root and those of its inputs, with their paths.
+    """
 
     assertion: bytes
-    roots: tuple[bytes, ...]
     operator: int
-    element: int
+    root: bytes
     output: Opening
+    element: int
     openings: tuple[Opening, ...]
+    roots: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -171,7 +194,7 @@ class CloseMoot:
 
 @dataclass(frozen=True)
 class Settle:
-    """Anyone: the window has closed and nothing is open. Compares at most `limit` assertions of the question."""
+    """Anyone: the window has closed and nothing is open. Goes through at most `limit` assertions of the question."""
 
     assertion: bytes
     limit: int = 64
@@ -184,9 +207,11 @@ class Withdraw:
 
 Move: TypeAlias = (
     Assert
+    | StoreInput
     | RequestInput
     | RevealInput
     | ClaimInputTimeout
+    | Escalate
     | Challenge
     | RevealList
     | PickOperator

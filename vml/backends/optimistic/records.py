@@ -6,7 +6,7 @@ Money is in wei, time in seconds since any fixed moment, an address is 20 bytes,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TypeAlias
 
@@ -17,6 +17,20 @@ VERSION = 1
 TAG_TERMS, TAG_ASSERTION, TAG_DISPUTE, TAG_QUESTION = b"\x20", b"\x21", b"\x22", b"\x23"
 LEVELS = 5
 """Levels of a tensor's tree that one reveal goes down: 32 children."""
+
+TERMS_BITS = {
+    "window_s": 32,
+    "asserter_clock_s": 32,
+    "challenger_clock_s": 32,
+    "extension_s": 32,
+    "asserter_bond": 128,
+    "challenger_bond": 128,
+    "slash_reward": 128,
+    "defence_reward": 128,
+    "request_fee": 96,
+    "escalated_window_s": 32,
+}
+"""How large the contract's types let each number of the terms be."""
 
 Address: TypeAlias = bytes
 
@@ -38,9 +52,12 @@ class Terms:
         slash_reward: of a slashed bond, what the winner gets; at most half, the rest is burned.
         defence_reward: of a lost challenger's bond, what the asserter gets; at most half, the rest is burned.
         request_fee: of the bond of who requests the input, what the asserter gets for answering.
+        escalated_window_s: the window that is left once a stronger proof of the same claim was shown; not longer.
+        escalation: which such proofs count, 32 bytes: the router's policy; zero for none.
 
     Raises:
-        ValueError: a number is negative, a clock is zero, or a reward exceeds its half.
+        ValueError: a number is negative or too large for the contract's types, a clock is zero, or a reward exceeds
+            its half.
     """
 
     window_s: int
@@ -52,17 +69,28 @@ class Terms:
     slash_reward: int
     defence_reward: int
     request_fee: int
+    escalated_window_s: int = 0
+    escalation: bytes = bytes(32)
 
     def __post_init__(self) -> None:
-        if min(astuple(self)) < 0 or min(self.window_s, self.asserter_clock_s, self.challenger_clock_s) < 1:
-            raise ValueError(f"terms are not negative, and clocks not zero: {self}")
+        for name, bits in TERMS_BITS.items():
+            if not 0 <= getattr(self, name) < 1 << bits:
+                raise ValueError(f"{name} is not negative and has at most {bits} bits, got {getattr(self, name)}")
+        if min(self.window_s, self.asserter_clock_s, self.challenger_clock_s) < 1:
+            raise ValueError("a window and clocks are at least a second")
         if 2 * self.slash_reward > self.asserter_bond or 2 * self.defence_reward > self.challenger_bond:
             raise ValueError("at least half of a lost bond is burned")
         if self.request_fee > self.challenger_bond:
             raise ValueError("the fee of a request comes out of the challenger's bond")
+        if self.escalated_window_s > self.window_s:
+            raise ValueError("a stronger proof does not make the window longer")
+        if len(self.escalation) != 32:
+            raise ValueError(f"escalation is 32 bytes, got {len(self.escalation)}")
 
     def digest(self) -> bytes:
-        return keccak256(TAG_TERMS + b"".join(word(number) for number in astuple(self)))
+        """H(0x20 || every field as one word, in order): what assertions name the terms by."""
+        words = (getattr(self, each.name) for each in fields(self))
+        return keccak256(TAG_TERMS + b"".join(w if isinstance(w, bytes) else word(w) for w in words))
 
 
 class Status(Enum):
@@ -128,14 +156,15 @@ class Assertion:
     """One bonded claim.
 
     Args:
-        trace: commitment to the list of operator roots, if published with the assertion.
+        trace: commitment to the list of operator roots (``trace_root``), if published with the assertion.
         closes_at: last second in which a dispute can be opened.
         input: tensor bytes, one for each input, once they are public.
         roots: operator roots, once revealed; `roots_at` is when.
         reveals: what was shown of the operators' trees: never asked for twice.
         open_disputes: number of them.
-        cleared: how many assertions for the same question have been compared with this one.
+        cursor: of the assertions for the same question, newest first, the next to compare; None before the first.
         contradicted: another output for the same question stood as well.
+        escalated: a stronger proof of the claim was shown.
     """
 
     id: bytes
@@ -153,8 +182,9 @@ class Assertion:
     roots_at: int | None = None
     reveals: Mapping[Position, Reveal] = field(default_factory=dict)
     open_disputes: int = 0
-    cleared: int = 0
+    cursor: bytes | None = None
     contradicted: bool = False
+    escalated: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +193,8 @@ class Dispute:
 
     Args:
         position: what the asserter has been asked for; None is the list of operator roots.
+        digest: what it has to show the preimage of: of a node or leaf in its tree, at the top the tensor root; None
+            with `position`.
         since: when it was asked.
         asserter_left_s, challenger_left_s: clocks at that moment.
     """
@@ -175,12 +207,18 @@ class Dispute:
     asserter_left_s: int
     challenger_left_s: int
     position: Position | None = None
+    digest: bytes | None = None
     result: Result = Result.OPEN
 
 
 @dataclass(frozen=True)
 class State:
-    """Everything the game remembers. `play` makes a new one of it.
+    """Everything the game remembers, with the contents of which a contract keeps digests. `play` makes a new one of it.
+
+    Args:
+        questions: assertions by what they answer, oldest first.
+        published: inputs that anyone stored, as tensor bytes, by model and commitment.
+        credits: what may be withdrawn.
 
     At all times ``received == held + credits + withdrawn + burned``, where held is the bonds of what is open.
     """
@@ -189,6 +227,7 @@ class State:
     assertions: Mapping[bytes, Assertion] = field(default_factory=dict)
     disputes: Mapping[bytes, Dispute] = field(default_factory=dict)
     questions: Mapping[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+    published: Mapping[tuple[bytes, bytes], tuple[bytes, ...]] = field(default_factory=dict)
     credits: Mapping[Address, int] = field(default_factory=dict)
     received: int = 0
     withdrawn: int = 0
