@@ -25,10 +25,11 @@ from tests.chain.chain_world import (
 from vml import canonical
 from vml.chain import abi, artifacts, deployment
 from vml.chain.client import Chain, connect
-from vml.chain.deploy import Deployer, Wishes, alone, code_of
+from vml.chain.deploy import Deployer
 from vml.chain.embedded import ACCOUNT, EmbeddedChain
 from vml.chain.generate import Generated
 from vml.chain.rpc import Rpc
+from vml.chain.steps import Wishes, alone, code_of
 from vml.chain.transactions import Limits, NotTaken, Pending, Replaced
 from vml.errors import ChainError
 from vml.keccak import keccak256

@@ -11,11 +11,12 @@ import pytest
 from tests.chain.chain_world import YES, Liar, creation_of, encoded, honest, signer, write_generated
 from vml.chain import artifacts, deployment
 from vml.chain.client import Chain, connect
-from vml.chain.deploy import Deployer, Wishes
+from vml.chain.deploy import Deployer
 from vml.chain.deployment import Deployment
 from vml.chain.embedded import EmbeddedChain
 from vml.chain.keys import from_private_key
 from vml.chain.rpc import Rpc, http
+from vml.chain.steps import Wishes
 from vml.chain.transactions import Limits
 from vml.errors import ChainError
 from vml.keccak import keccak256

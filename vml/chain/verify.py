@@ -8,10 +8,11 @@ from typing import Any
 
 from vml.chain import abi, artifacts
 from vml.chain.client import Chain, connect
-from vml.chain.deploy import ADAPTER, REGISTRY, ROUTER, Deployer, abi_address, code_of
+from vml.chain.deploy import ADAPTER, Deployer
 from vml.chain.ezkl_adapter import encode_proof
 from vml.chain.generate import Generated
 from vml.chain.rpc import Refused
+from vml.chain.steps import REGISTRY, ROUTER, abi_address, code_of
 from vml.errors import ChainError, ProofRejected
 from vml.keccak import keccak256
 from vml.proof import Proof

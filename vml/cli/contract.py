@@ -124,8 +124,9 @@ def deploy(
     from vml import files
     from vml.chain import keys
     from vml.chain.client import address, connect
-    from vml.chain.deploy import Deployer, Wishes, alone
+    from vml.chain.deploy import Deployer
     from vml.chain.generate import load
+    from vml.chain.steps import Wishes, alone
     from vml.chain.transactions import Limits
 
     out = Output(as_json, quiet)
@@ -339,7 +340,7 @@ def _compare(rpc: str, state: Deployment, value: dict[str, Any]) -> None:
 
 def _entry_problems(chain: Chain, state: Deployment) -> list[str]:
     from vml.chain import artifacts
-    from vml.chain.deploy import ROUTE_ACTIVE, number
+    from vml.chain.steps import ROUTE_ACTIVE, number
 
     key, selector = (bytes.fromhex(state.model[name][2:]) for name in ("key", "selector"))
     router, registry = (state.contracts[name].address for name in ("router", "registry"))
