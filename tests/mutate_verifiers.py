@@ -42,6 +42,8 @@ ROOT = Path(__file__).parents[1]
 QUICK_TESTS = {
     "vml/api/verifying.py": ("tests/test_api.py",),
     "vml/backends/optimistic/step.py": ("tests/backends/optimistic/test_dispute_lists.py",),
+    "vml/backends/exact/specs.py": ("tests/backends/sumcheck/test_payload.py",),
+    "vml/backends/exact/statement.py": ("tests/backends/exact/test_statement.py",),
     "vml/backends/ezkl/payload.py": ("tests/tampering/test_ezkl_statement.py", "tests/backends/ezkl/test_bytes.py"),
     "vml/backends/ezkl/statement.py": ("tests/tampering/test_ezkl_statement.py",),
     "vml/backends/ezkl/verifier.py": (
@@ -60,7 +62,6 @@ QUICK_TESTS = {
         "tests/backends/sumcheck/test_fractions.py",
         "tests/backends/sumcheck/test_products.py",
     ),
-    "vml/backends/sumcheck/statement.py": ("tests/backends/sumcheck/test_statement.py",),
     "vml/backends/sumcheck/verifier.py": (
         "tests/backends/sumcheck/test_verifier.py",
         "tests/tampering/test_sumcheck_transcript.py",
@@ -179,18 +180,6 @@ REPEATED = {
         "Proof.from_bytes",
         "if not isinstance(value['public'], dict): raise MalformedProof",
     ): "the constructor refuses it too, as a caller's mistake",
-    **{
-        (
-            "vml/backends/sumcheck/payload.py",
-            "_spec",
-            "if not 0 <= node < len(nodes) or dtype not in _DTYPE_NAMES or saturate > 1 or (min(parts) < 1): "
-            f"raise MalformedProof, without {part}",
-        ): why
-        for part, why in (
-            ("not 0 <= node < len(nodes)", "no node is found there; the message says what is wrong"),
-            ("saturate > 1", "the encoding differs then; the message says what is wrong"),
-        )
-    },
 }
 
 REFUSALS = {

@@ -27,7 +27,7 @@ TIERS = (
     ("vml.model.tables",),
     ("vml.model.primitives",),
     ("vml.model.semantics", "vml.model.graph"),
-    ("vml.model.builder", "vml.model.views", "vml.model.numbers", "vml.model.scales"),
+    ("vml.model.builder", "vml.model.views", "vml.model.numbers", "vml.model.scales", "vml.model.partial"),
     ("vml.model.lowering",),
     ("vml.model",),
     ("vml.policy",),
@@ -67,6 +67,9 @@ LIGHT = ("vml", "vml.api", "vml.cli", "vml.proof", "vml.policy", "vml.claim", "v
 
 # What a verifier never loads, besides extras: modules with these last names.
 PROVING = ("prover", "setup", "autotune")
+
+# What backends share: they know these, and not each other.
+SHARED = {"types", "exact"}
 
 # Rooms that hold what is built, tested or measured. They import vml, never the reverse.
 OUTSIDE = {"tests", "benchmarks", "circuits", "attestation"}
@@ -150,7 +153,7 @@ def backend_of(module: str) -> str | None:
     """The backend whose folder a module is in."""
     parts = module.split(".")
     inside = parts[:2] == ["vml", "backends"] and len(parts) > 2
-    return parts[2] if inside and f"vml.backends.{parts[2]}" in MODULES and parts[2] != "types" else None
+    return parts[2] if inside and f"vml.backends.{parts[2]}" in MODULES and parts[2] not in SHARED else None
 
 
 def loads(module: str) -> dict[str, str]:

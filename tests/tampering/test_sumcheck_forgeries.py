@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from tests.backends.sumcheck.runs import Stage, small, small_proof, small_rows, spec_of, stage_of
+from vml.backends.exact.specs import MAX_SCALE_BYTES
 from vml.backends.sumcheck import prover
-from vml.backends.sumcheck.circuit import MAX_SCALE_BYTES, build_circuit
+from vml.backends.sumcheck.circuit import build_circuit
 from vml.backends.sumcheck.key import VerifyingKey
 from vml.backends.sumcheck.matrices import lay_out
 from vml.backends.sumcheck.payload import decode_graph, decode_payload, encode_graph, encode_payload

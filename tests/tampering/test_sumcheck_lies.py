@@ -28,8 +28,8 @@ from tests.backends.sumcheck.runs import (
     violated,
 )
 from tests.tampering.sumcheck_liars import LIARS, Lie, lies, told
+from vml.backends.exact.statement import Row
 from vml.backends.sumcheck import linear, prover
-from vml.backends.sumcheck.statement import Row
 from vml.errors import MalformedProof, ProofRejected, VerificationError
 from vml.field.goldilocks import ONE, P, add, inv, mul, neg
 from vml.model.primitives import PRIMITIVES

@@ -12,7 +12,7 @@ import vml
 from tests.backends.sumcheck.runs import sample_rows, shipped
 from tests.backends.sumcheck.test_end_to_end import CONTEXT, proof_of
 from tests.tampering.test_sumcheck_transcript import restated, rows_of, shifted
-from vml.backends.sumcheck.statement import commit
+from vml.backends.exact.statement import commit
 from vml.claim import ZERO_CONTEXT
 from vml.errors import ClaimMismatch, ProofRejected, VerificationError
 from vml.proof import Proof

@@ -15,11 +15,11 @@ from unittest import mock
 import pytest
 
 from tests.backends.sumcheck.runs import Stage, small, small_proof, small_rows, stage_of
+from vml.backends.exact.statement import Row, public_section, read_public
 from vml.backends.sumcheck import verifier
 from vml.backends.sumcheck.binding import boundary_tensors
 from vml.backends.sumcheck.payload import decode_payload, encode_payload
 from vml.backends.sumcheck.setup import model_circuit
-from vml.backends.sumcheck.statement import Row, public_section, read_public
 from vml.backends.types import PINNED_KEYS, ClaimExpectation, Environment
 from vml.claim import ZERO_CONTEXT
 from vml.errors import ClaimMismatch, ProofRejected, VerificationError

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vml.backends.exact.statement import Row, commit, public_section, read_public
 from vml.backends.sumcheck.payload import decode_graph, decode_payload, encode_payload
-from vml.backends.sumcheck.statement import Row, commit, public_section, read_public
 from vml.claim import Claim
 from vml.model.graph import TensorSpec
 from vml.proof import Proof

@@ -15,6 +15,7 @@ from unittest import mock
 import numpy as np
 
 from tests.laws import relation_checker
+from vml.backends.exact.statement import Row, commit, public_section, row_of
 from vml.backends.sumcheck import prover, verifier
 from vml.backends.sumcheck.binding import begin, boundary_tensors
 from vml.backends.sumcheck.circuit import Circuit
@@ -24,7 +25,6 @@ from vml.backends.sumcheck.opening.prover import Committed
 from vml.backends.sumcheck.payload import Body, decode_body, decode_payload, encode_body, encode_graph, encode_payload
 from vml.backends.sumcheck.scheme import NAME, SCHEME
 from vml.backends.sumcheck.setup import make_key, model_circuit
-from vml.backends.sumcheck.statement import Row, commit, public_section, row_of
 from vml.backends.sumcheck.witness import build_columns
 from vml.backends.types import PINNED_KEYS, ClaimExpectation, Environment, Keys, VerifiedClaim
 from vml.claim import ZERO_CONTEXT, Claim

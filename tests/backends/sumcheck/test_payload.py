@@ -10,9 +10,8 @@ from functools import cache
 import pytest
 
 from tests.backends.sumcheck.runs import small, small_proof
+from vml.backends.exact.specs import MAX_SCALE_BYTES, MAX_SPECS
 from vml.backends.sumcheck.payload import (
-    MAX_SCALE_BYTES,
-    MAX_SPECS,
     decode_body,
     decode_graph,
     decode_payload,
@@ -82,7 +81,7 @@ def test_more_outside_tensors_than_allowed() -> None:
 
 
 def test_a_specification_of_a_node_that_is_not_there() -> None:
-    refused(spec(node=struct.pack(">I", 1)), "out of range")
+    refused(spec(node=struct.pack(">I", 1)), "does not match its node")
 
 
 def test_an_unknown_number_type() -> None:
@@ -91,7 +90,7 @@ def test_an_unknown_number_type() -> None:
 
 def test_saturation_is_a_bit() -> None:
     assert decode_graph(spec(saturate=b"\1"))[1][0].saturate
-    refused(spec(saturate=b"\2"), "out of range")
+    refused(spec(saturate=b"\2"), "not in their one encoding")
 
 
 @pytest.mark.parametrize("part", ["above", "below"])
@@ -114,11 +113,11 @@ def test_a_scale_too_long(part: str) -> None:
     [{"above": b"\0\2\0\3"}, {"below": b"\0\2\0\2"}, {"above": b"\0\1\6", "below": b"\0\1\4"}],
 )
 def test_a_second_spelling_of_a_scale(parts: dict[str, bytes]) -> None:
-    refused(spec(**parts), "not in its one encoding")
+    refused(spec(**parts), "not in their one encoding")
 
 
 def test_a_name_that_is_no_text() -> None:
-    refused(spec(name=b"\0\1\xff"), "the graph: ")
+    refused(spec(name=b"\0\1\xff"), "the specifications: ")
 
 
 def test_a_specification_that_is_not_its_node_s() -> None:

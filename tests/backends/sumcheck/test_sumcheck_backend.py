@@ -10,7 +10,7 @@ import pytest
 
 from vml.backends import BACKENDS, get_backend
 from vml.backends.sumcheck import SumcheckBackend
-from vml.backends.sumcheck.scheme import SCHEME
+from vml.backends.sumcheck.scheme import REVEALED, SCHEME
 from vml.backends.types import Keys, SetupOptions, Visibility
 from vml.errors import BackendUnavailable
 from vml.model.semantics import SEMANTICS
@@ -76,3 +76,8 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("vml.backends.sumcheck.NEEDED", ("numba", "no_such_package"))
     with pytest.raises(BackendUnavailable, match=r"no_such_package.*vml\[sumcheck\]"):
         SumcheckBackend().available()
+
+
+def test_what_is_revealed_is_said() -> None:
+    assert any("not zero-knowledge" in line for line in REVEALED)
+    assert any("input and output" in line for line in REVEALED)

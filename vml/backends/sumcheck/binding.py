@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple
 
+from vml.backends.exact.statement import Row
 from vml.backends.sumcheck.circuit import Circuit
 from vml.backends.sumcheck.scheme import SCHEME
-from vml.backends.sumcheck.statement import Row
 from vml.claim import Claim
 from vml.transcript import Transcript
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from vml.backends.exact.specs import MAX_SCALE_BYTES
 from vml.backends.sumcheck.arrange import FIXED, Arrangement, Block, arrange, bits_of
 from vml.backends.sumcheck.linear import moving
 from vml.backends.sumcheck.opening.types import OpeningShape
@@ -16,9 +17,6 @@ from vml.backends.sumcheck.security import Parameters, Sizes, parameters_for
 from vml.backends.sumcheck.system import build_system
 from vml.errors import UnsupportedModel
 from vml.model.graph import Node, TensorSpec
-
-MAX_SCALE_BYTES = 1 << 10
-"""Of a scale's numerator and denominator: reducing a fraction takes the square of its length, whoever sent it."""
 
 
 @dataclass(frozen=True)

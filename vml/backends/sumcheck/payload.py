@@ -19,10 +19,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TypeVar
 
-from vml.backends.sumcheck.circuit import MAX_SCALE_BYTES, Circuit
+from vml.backends.exact.specs import decode_specs
+from vml.backends.sumcheck.circuit import Circuit
 from vml.backends.sumcheck.fractions.types import FractionLayer, FractionProof
 from vml.backends.sumcheck.opening.columns import cap_bytes, cap_height
 from vml.backends.sumcheck.opening.types import OpeningProof, Path
@@ -30,16 +30,11 @@ from vml.backends.sumcheck.products.types import ProductProof
 from vml.errors import MalformedProof
 from vml.field.goldilocks import Ext, P
 from vml.keccak import HASH_BYTES
-from vml.merkle import DTYPES, graph_root, model_digest
-from vml.model.codec import Reader as DescriptorReader
-from vml.model.codec import decode_dims
+from vml.merkle import graph_root, model_digest
 from vml.model.graph import MAX_NODES, Node, TensorSpec, encode_specs
 from vml.model.semantics import semantics_digest
-from vml.model.tensor import Header
 
 T = TypeVar("T")
-MAX_SPECS = 1 << 12
-_DTYPE_NAMES = {code: name for name, code in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -131,46 +126,16 @@ def decode_graph(data: bytes) -> tuple[tuple[Node, ...], tuple[TensorSpec, ...],
     reader = _Reader(data)
     try:
         nodes = reader.many(_node_count(reader), lambda: Node.decode(reader.sized()))
-        inputs, outputs = (_specs(_Reader(reader.sized()), nodes) for _ in range(2))
+        inputs, outputs = (decode_specs(reader.sized()) for _ in range(2))
     except (ValueError, IndexError, OverflowError, struct.error) as error:
         raise MalformedProof(f"the graph: {error}") from None
     reader.end()
+    for spec in (*inputs, *outputs):
+        if spec.node >= len(nodes) or nodes[spec.node].header != spec.header:
+            raise MalformedProof("a specification does not match its node")
     if encode_graph(nodes, inputs, outputs) != data:
         raise MalformedProof("the graph is not in its one encoding")
     return nodes, inputs, outputs
-
-
-def _specs(reader: _Reader, nodes: Sequence[Node]) -> tuple[TensorSpec, ...]:
-    count = reader.number(4)
-    if count > MAX_SPECS:
-        raise MalformedProof(f"{count} outside tensors")
-    specs = reader.many(count, lambda: _spec(reader, nodes))
-    reader.end()
-    return specs
-
-
-def _spec(reader: _Reader, nodes: Sequence[Node]) -> TensorSpec:
-    name, onnx_dtype = reader.take(reader.number(2)).decode(), reader.take(reader.number(1)).decode()
-    node, dtype = reader.number(4), reader.number(1)
-    inner = DescriptorReader(reader.data)
-    inner.position = reader.at
-    shape = decode_dims(inner)
-    reader.at = inner.position
-    lo, hi, saturate = struct.unpack(">qqB", reader.take(17))
-    parts = [_scale_part(reader) for _ in range(2)]
-    if not 0 <= node < len(nodes) or dtype not in _DTYPE_NAMES or saturate > 1 or min(parts) < 1:
-        raise MalformedProof("a specification is out of range")
-    header = Header(_DTYPE_NAMES[dtype], shape, lo, hi)
-    if nodes[node].header != header:
-        raise MalformedProof("a specification does not match its node")
-    return TensorSpec(name, onnx_dtype, node, header, Fraction(*parts), saturate=bool(saturate))
-
-
-def _scale_part(reader: _Reader) -> int:
-    size = reader.number(2)
-    if size > MAX_SCALE_BYTES:
-        raise MalformedProof(f"a scale of {size} bytes")
-    return int.from_bytes(reader.take(size), "big")
 
 
 def encode_payload(key: bytes, graph: bytes, body: bytes) -> bytes:

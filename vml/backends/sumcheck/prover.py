@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vml.backends.exact.statement import Row, public_section, row_of
+from vml.backends.exact.statement import commit as commit_tensors
 from vml.backends.sumcheck import linear, warm
 from vml.backends.sumcheck.arrange import FIXED, WITNESS
 from vml.backends.sumcheck.binding import begin, boundary_tensors
@@ -25,8 +27,6 @@ from vml.backends.sumcheck.payload import Body, encode_body, encode_graph, encod
 from vml.backends.sumcheck.products.prover import prove_products
 from vml.backends.sumcheck.scheme import LOG_BLOWUPS, SCHEME
 from vml.backends.sumcheck.setup import commit_fixed, model_circuit
-from vml.backends.sumcheck.statement import Row, public_section, row_of
-from vml.backends.sumcheck.statement import commit as commit_tensors
 from vml.backends.sumcheck.weights import Point
 from vml.backends.sumcheck.witness import build_columns, evaluate
 from vml.backends.types import Keys, Progress

@@ -22,3 +22,11 @@ SCHEME = (
 
 TRUSTS = ("keccak-256 as a random oracle",)
 """What every proof of this scheme rests on."""
+
+REVEALED = (
+    "input and output: their values are in the proof",
+    "the model's graph, shapes and scales are in the proof",
+    "weights and activations: the proof is not zero-knowledge; it holds weighted sums of them and some symbols of "
+    "their codewords, so treat them as public",
+)
+"""What whoever holds a proof learns or may learn."""

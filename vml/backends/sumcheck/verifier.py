@@ -25,7 +25,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from vml.backends.sumcheck import linear, statement
+from vml.backends.exact import statement
+from vml.backends.sumcheck import linear
 from vml.backends.sumcheck.binding import begin, boundary_tensors
 from vml.backends.sumcheck.circuit import Circuit, build_circuit
 from vml.backends.sumcheck.fractions.verifier import verify_fractions
@@ -34,7 +35,7 @@ from vml.backends.sumcheck.opening.verifier import verify_opening
 from vml.backends.sumcheck.payload import Body, decode_body, decode_graph, decode_payload, graph_commitment
 from vml.backends.sumcheck.products.types import ProductInstance
 from vml.backends.sumcheck.products.verifier import verify_products
-from vml.backends.sumcheck.scheme import NAME, SCHEME, SEMANTICS, TRUSTS
+from vml.backends.sumcheck.scheme import NAME, REVEALED, SCHEME, SEMANTICS, TRUSTS
 from vml.backends.sumcheck.security import soundness
 from vml.backends.sumcheck.weights import Point
 from vml.backends.types import ClaimExpectation, Environment, VerifiedClaim
@@ -114,7 +115,7 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
         assurance="cryptographic",
         semantics=SEMANTICS,
         security_bits=int(soundness(circuit.sizes, circuit.parameters).bits),
-        revealed=statement.REVEALED,
+        revealed=REVEALED,
         trusted=TRUSTS,
         vk_digest=key.digest,
         engine=SCHEME,

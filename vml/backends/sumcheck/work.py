@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from vml.backends.exact.statement import Row, public_section
 from vml.backends.sumcheck.arrange import Arrangement, Placed, Sum
 from vml.backends.sumcheck.circuit import Circuit
 from vml.backends.sumcheck.key import TAG
@@ -18,7 +19,6 @@ from vml.backends.sumcheck.opening.columns import cap_bytes, cap_height
 from vml.backends.sumcheck.opening.prover import KEEP_WORDS
 from vml.backends.sumcheck.payload import encode_graph
 from vml.backends.sumcheck.scheme import LOG_BLOWUPS, SCHEME
-from vml.backends.sumcheck.statement import Row, public_section
 from vml.claim import Claim
 from vml.keccak import HASH_BYTES
 from vml.model.relation import Public

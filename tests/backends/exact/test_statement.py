@@ -1,4 +1,4 @@
-"""What a sumcheck proof states: one spelling, every code in range, every claim recomputed, every expectation kept."""
+"""What a proof about the exact model states: one spelling, every code in range, every expectation kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vml import merkle
-from vml.backends.sumcheck.statement import REVEALED, Row, commit, expect, public_section, read_public, row_of
+from vml.backends.exact.statement import Row, commit, expect, public_section, read_public, row_of
 from vml.backends.types import ClaimExpectation
 from vml.claim import ZERO_CONTEXT, Claim, Context
 from vml.errors import ClaimMismatch, MalformedProof
@@ -359,7 +359,7 @@ def test_plain_python_is_enough() -> None:
     code = """
 import sys
 from fractions import Fraction
-from vml.backends.sumcheck.statement import Row, commit, expect, public_section, read_public
+from vml.backends.exact.statement import Row, commit, expect, public_section, read_public
 from vml.backends.types import ClaimExpectation
 from vml.claim import Claim
 from vml.model.graph import TensorSpec
@@ -382,7 +382,7 @@ for name in ("numba", "onnx", "onnxruntime", "onnxslim", "safetensors", "fileloc
     sys.modules[name] = None
 import numpy as np
 from fractions import Fraction
-from vml.backends.sumcheck.expected import input_codes, is_output
+from vml.backends.exact.expected import input_codes, is_output
 from vml.model.graph import TensorSpec
 from vml.model.tensor import Header
 spec = TensorSpec("x", "float32", 0, Header("int16", (1, 3), -9, 9), Fraction(2))
@@ -391,8 +391,3 @@ print(input_codes([spec], x, 1), is_output([spec], x, [((1, 2, -2),)]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[((1, 2, -2),)] True\n", done.stderr
-
-
-def test_what_is_revealed_is_said() -> None:
-    assert any("not zero-knowledge" in line for line in REVEALED)
-    assert any("input and output" in line for line in REVEALED)

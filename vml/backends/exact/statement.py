@@ -1,4 +1,4 @@
-"""What a sumcheck proof states: the integers that went in and came out, and the claims that commit to them.
+"""What a proof about the exact model states: integers that went in and came out, and claims that commit to them.
 
 A claim of the exact model holds ``input`` = H(0x03 || n || tensor roots) and ``output`` likewise (`vml.merkle`). The
 envelope's public section holds the integers themselves, one entry a tensor, one text of codes a claim::
@@ -46,14 +46,6 @@ if TYPE_CHECKING:
 
 CONTEXT_PREIMAGE = "context_preimage"
 _FORMATS = {"int8": "b", "int16": "h", "int32": "i", "int64": "q"}
-
-REVEALED = (
-    "input and output: their values are in the proof",
-    "the model's graph, shapes and scales are in the proof",
-    "weights and activations: the proof is not zero-knowledge; it holds weighted sums of them and some symbols of "
-    "their codewords, so treat them as public",
-)
-"""What whoever holds a proof learns or may learn."""
 
 Tensors: TypeAlias = tuple[tuple[int, ...], ...]
 
@@ -136,7 +128,7 @@ def read_public(
     if rest.keys() != {"hidden", "input", "output"}:
         raise MalformedProof(f"the public section holds {sorted(map(str, rest))}, not hidden, input, output")
     if rest["hidden"] != []:
-        raise MalformedProof("a sumcheck proof hides nothing")
+        raise MalformedProof("a proof about the exact model hides nothing")
 
     # step 2: the preimage of the context, where it is shown
     if CONTEXT_PREIMAGE in public:
@@ -194,13 +186,13 @@ def expect(
 
     # Values in the user's numbers need numpy; whoever gives some has it.
     if expected.public_input is not None:
-        from vml.backends.sumcheck.expected import input_codes
+        from vml.backends.exact.expected import input_codes
 
         # step 9a: the input, from values
         if input_codes(inputs, expected.public_input, len(rows)) != [row.inputs for row in rows]:
             raise ClaimMismatch("input", "the input that was given", "another one inside the proof")
     if expected.public_output is not None:
-        from vml.backends.sumcheck.expected import is_output
+        from vml.backends.exact.expected import is_output
 
         # step 10a: the output, from values
         if not is_output(outputs, expected.public_output, [row.outputs for row in rows]):
