@@ -41,7 +41,7 @@ interface IDisputeGame {
     /// @param defenceReward of a lost challenger's bond, what the asserter gets: at most half
     /// @param requestFee of the bond of who requests the input, what the asserter gets for publishing it
     /// @param escalatedWindow the window that is left once a stronger proof of the same claim was shown
-    /// @param escalation the router's policy for such proofs; zero for none
+    /// @param escalation the policy for such proofs (IEscalation); zero for none
     struct Terms {
         uint32 window;
         uint32 asserterClock;
@@ -80,13 +80,12 @@ interface IDisputeGame {
     }
 
     /// @notice Everything that shows one wrong element of a published or revealed list.
-    /// @param treeRoot root of the output tensor's tree
-    /// @param operands roots of what the step reads, one for each input of the operator; not looked at where not read
+    /// @param leaf number of a leaf of its output, with its `data` and its siblings
+    /// @param operands roots of what the step reads, one for each input of the operator; a zero root where not read
     /// @param proof ABI encoding of OneStep.Proof; empty for an input
     struct Fraud {
         uint32 operator;
         Root root;
-        bytes32 treeRoot;
         uint40 leaf;
         bytes data;
         bytes32[] path;
@@ -166,12 +165,11 @@ interface IDisputeGame {
     error InputPending(uint256 until);
     error ListKnown();
     error ListMismatch(bytes32 expected, bytes32 got);
+    error ListInconsistent(IGraphRegistry.ListFault fault, uint256 node);
     error ListConsistent();
     error TraceNotPublished();
     error NotTheChallengersTurn(uint256 until);
-    error AnswersAnother(bytes32 expected, bytes32 got);
     error AnotherPosition();
-    error OperatorOutside(uint256 operator);
     error OperatorGiven(uint256 operator);
     error NodeKnown();
     error NodeMismatch(bytes32 expected, bytes32 got);
@@ -190,7 +188,6 @@ interface IDisputeGame {
     error RivalMissing(bytes32 rival);
     error RivalUndecided(bytes32 rival);
     error NotEscalating();
-    error EscalationRefused(string scheme);
     error NothingToWithdraw();
     error TransferFailed();
 

@@ -6,6 +6,16 @@ pragma solidity ^0.8.24;
 /// graph is sent in chunks of 2**chunkBits descriptors, in order, each with its path to the graph root. It is refused
 /// where a descriptor cannot be read, an operator is unknown, or an operator's worst step exceeds the limit.
 interface IGraphRegistry {
+    /// @dev Why a list of operator roots does not lead from the claimed input over the model's constants to the claimed
+    /// output: another length, or the first place where it does not.
+    enum ListFault {
+        None,
+        Length,
+        Input,
+        Constant,
+        Output
+    }
+
     event GraphOpened(bytes32 indexed model, bytes32 root, uint32 count, uint8 chunkBits);
     event GraphAppended(bytes32 indexed model, uint32 registered);
     event GraphRegistered(bytes32 indexed model, uint64 stepGas);
@@ -16,10 +26,8 @@ interface IGraphRegistry {
     error GraphExists(bytes32 model);
     error NodeOutside(uint256 node, uint256 count);
     error StepTooDear(uint256 node, uint256 gas, uint256 limit);
+    error InputCount(uint256 expected, uint256 got);
     error StepTooLong(uint256 node, uint256 terms, uint256 limit);
-    /// @notice The operator roots do not lead from the claimed input over the model's constants to the claimed output.
-    /// @param place 0 length, 1 input, 2 constant, 3 output; `node` is the constant's.
-    error ListInconsistent(uint8 place, uint256 node);
 
     /// @notice Digest of the arithmetic, `vml-int/1`: only models under it have one-step proofs.
     function semantics() external view returns (bytes32);
@@ -51,9 +59,16 @@ interface IGraphRegistry {
     /// @notice One descriptor of a registered model.
     function descriptorOf(bytes32 model, uint256 node) external view returns (bytes memory);
 
-    /// @notice The descriptors of a registered model's inputs, in the order of its input specification.
-    function inputsOf(bytes32 model) external view returns (bytes[] memory descriptors);
+    /// @notice The commitment of an input whose tensors have these bytes: `input` of a claim on a registered model.
+    /// @param data one for each input, as many bytes as its header says, else reverts with VmlCommitment's TensorSize
+    function inputRoot(bytes32 model, bytes[] calldata data) external view returns (bytes32);
 
-    /// @notice Reverts with ListInconsistent unless `roots`, one for each operator, lead from `input` to `output`.
-    function checkList(bytes32 model, bytes32[] calldata roots, bytes32 input, bytes32 output) external view;
+    /// @notice Whether `roots`, one for each operator, lead from `input` to `output`. It answers instead of reverting, so
+    /// that nobody takes a call that ran out of gas for a fault.
+    /// @return fault None if they do
+    /// @return node the constant's, where a constant is at fault
+    function listFault(bytes32 model, bytes32[] calldata roots, bytes32 input, bytes32 output)
+        external
+        view
+        returns (ListFault fault, uint256 node);
 }

@@ -51,7 +51,7 @@ library OneStep {
     error WrongConstant(uint256 operand, bytes32 expected, bytes32 got);
 
     /// @notice The right value of the element, given the operands.
-    function value(Statement calldata statement, Proof calldata proof) internal pure returns (int256) {
+    function value(Statement memory statement, Proof calldata proof) internal pure returns (int256) {
         // step 1: the descriptor is the node's.
         if (statement.node >= statement.count) revert NodeOutside(statement.node, statement.count);
         bytes32 root = VmlCommitment.openingRoot(
@@ -81,7 +81,7 @@ library OneStep {
     }
 
     /// @notice Reverts unless the operand's descriptor stands in the graph, at the input's place and before the node.
-    function checkInput(Statement calldata statement, Operand calldata operand, uint256 input, bytes32 root)
+    function checkInput(Statement memory statement, Operand calldata operand, uint256 input, bytes32 root)
         private
         pure
     {
