@@ -104,8 +104,17 @@ def with_false_output(honest: Trace, inputs: Mapping[str, Array], altered: Mappi
 class World:
     """A game, its time and its money."""
 
-    def __init__(self, *graphs: Graph, terms: Terms = TERMS, oracle: Step = step) -> None:
-        self.rules = Rules(1, b"\x01" * 20, {g.commitment: g for g in graphs}, {terms.digest(): terms}, oracle)
+    def __init__(
+        self, *graphs: Graph, terms: Terms = TERMS, oracle: Step = step, proved: frozenset[bytes] = frozenset()
+    ) -> None:
+        """`proved`: digests of the claims for which a stronger proof can be shown, under any selector but zero."""
+
+        def escalations(terms: Terms, claim: Claim, selector: bytes) -> None:
+            if claim.digest() not in proved or selector == bytes(4):
+                raise refusals.EscalationRefused(selector)
+
+        models = {g.commitment: g for g in graphs}
+        self.rules = Rules(1, b"\x01" * 20, models, {terms.digest(): terms}, oracle, escalations)
         self.terms = terms
         self.state = State()
         self.now = 10

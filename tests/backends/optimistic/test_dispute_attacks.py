@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,12 +25,14 @@ from tests.backends.optimistic.dispute_world import (
     with_false_output,
 )
 from vml.backends.optimistic import moves, refusals, shapes
-from vml.backends.optimistic.records import Position, Result, Status, Terms
+from vml.backends.optimistic.records import Position, Result, Status
 from vml.backends.optimistic.strategy import fraud, input_complaint
+from vml.keccak import keccak256
 from vml.merkle import EMPTY, Tree, tensor_bytes, tensor_digest, tensor_leaf, tensor_root, tensors_root
 
 X, DOUBLE, TOTAL = range(3)
 ZERO = bytes(32)
+TOP = Position(DOUBLE, 6, 0)
 TRACE = honest(tall())
 MINE = difference(TRACE)
 LIAR = with_false_output(TRACE, tall()[1], {DOUBLE: flipped(TRACE.tensor(DOUBLE), 20_000)})
@@ -86,8 +89,9 @@ def test_a_late_answer_loses_though_nobody_spoke_up_in_time() -> None:
     key = w.make(MALLORY, LIAR)
     dispute = w.challenge(BOB, key)
     w.wait(TERMS.asserter_clock_s + 1)
-    w.defend(MALLORY, key, LIAR)
-    move = moves.PickOperator(dispute, tensors_root(LIAR.roots), DOUBLE)
+    assert w.defend(MALLORY, key, LIAR) == 0  # it is of no use any more
+    w.do(MALLORY, moves.RevealList(key, LIAR.roots))
+    move = moves.PickOperator(dispute, DOUBLE, LIAR.roots[DOUBLE])
     assert w.refused(BOB, move) is refusals.ClockExpired
     w.wait(10 * TERMS.challenger_clock_s)
     w.do(CAROL, moves.ClaimTimeout(dispute))
@@ -101,13 +105,12 @@ def test_clocks_are_totals_with_a_bounded_extension() -> None:
     dispute = w.challenge(MALLORY, key)
     w.wait(TERMS.asserter_clock_s - 1)
     w.defend(ALICE, key, TRACE)  # one second is left, the extension gives twenty
-    w.do(MALLORY, moves.PickOperator(dispute, tensors_root(TRACE.roots), DOUBLE))
+    w.do(MALLORY, moves.PickOperator(dispute, DOUBLE, TRACE.roots[DOUBLE]))
     w.wait(TERMS.extension_s)
     assert w.defend(ALICE, key, TRACE) == 1
-    top = Position(DOUBLE, 6, 0)
-    w.do(MALLORY, moves.PickChild(dispute, top, TRACE.tree(DOUBLE).root, 0))
+    w.do(MALLORY, moves.PickChild(dispute, TOP, 0, TRACE.children(TOP)[0]))
     w.wait(TERMS.extension_s + 1)
-    assert w.refused(CAROL, moves.PickChild(dispute, top, ZERO, 0)) is refusals.ClockExpired
+    assert w.refused(CAROL, moves.PickChild(dispute, TOP, 0, ZERO)) is refusals.ClockExpired
     w.do(CAROL, moves.ClaimTimeout(dispute))
     assert slashed(w, key)
 
@@ -130,9 +133,9 @@ def test_a_sham_dispute_confirms_nothing_and_takes_nobodys_place() -> None:
     key = w.make(MALLORY, LIAR)
     sham = w.challenge(CAROL, key)
     w.defend(MALLORY, key, LIAR)
-    w.do(CAROL, moves.PickOperator(sham, tensors_root(LIAR.roots), DOUBLE))
+    w.do(CAROL, moves.PickOperator(sham, DOUBLE, LIAR.roots[DOUBLE]))
     w.defend(MALLORY, key, LIAR)
-    w.do(CAROL, moves.PickChild(sham, Position(DOUBLE, 6, 0), LIAR.tree(DOUBLE).root, 0))
+    w.do(CAROL, moves.PickChild(sham, TOP, 0, LIAR.children(TOP)[0]))
     w.defend(MALLORY, key, LIAR)
     w.wait(TERMS.challenger_clock_s + 1)
     w.do(MALLORY, moves.ClaimTimeout(sham))
@@ -175,10 +178,10 @@ def test_a_copied_proof_pays_the_challenger_who_played() -> None:
     dispute = w.challenge(BOB, key)
     while not (w.defend(MALLORY, key, LIAR) and (p := w.dispute(dispute).position) and p.height == 0):
         w.attack(BOB, dispute, MINE)
-    element = MINE.element(p, w.assertion(key).reveals[p].content[0])
+    data = w.assertion(key).reveals[p].content[0]
+    element = MINE.element(p, data)
     assert element == 20_000
-    openings = MINE.openings(DOUBLE, element)
-    w.do(CAROL, moves.ProveStep(dispute, p, w.assertion(key).reveals[p].digest, element, openings))
+    w.do(CAROL, moves.ProveStep(dispute, p, data, element, MINE.openings(DOUBLE, element)))
     assert slashed(w, key)
     assert w.wealth(CAROL) == 0
     assert w.wealth(BOB) == TERMS.slash_reward
@@ -211,8 +214,7 @@ def raw_liar(root: bytes) -> tuple[World, bytes, bytes]:
 def test_a_root_under_another_header_cannot_be_answered_for(dtype: str, shape: tuple[int, ...]) -> None:
     root = tensor_digest(dtype, shape, TRACE.tree(DOUBLE).root)
     w, key, dispute = raw_liar(root)
-    top = Position(DOUBLE, 6, 0)
-    assert w.refused(MALLORY, moves.RevealNode(key, top, root, TRACE.children(top))) is refusals.NodeMismatch
+    assert w.refused(MALLORY, moves.RevealNode(dispute, TOP, TRACE.children(TOP))) is refusals.NodeMismatch
     w.wait(TERMS.asserter_clock_s + 1)
     w.attack(BOB, dispute, MINE)
     assert slashed(w, key)
@@ -224,9 +226,8 @@ def test_data_after_the_end_of_a_tensor_cannot_be_answered_for() -> None:
     tree = Tree([*leaves, tensor_leaf(b"hidden")], EMPTY)
     root = tensor_digest("int16", (700, 30), tree.root)
     w, key, dispute = raw_liar(root)
-    top = Position(DOUBLE, 6, 0)
     children = tuple(tree.node(1, n) for n in range(32))
-    assert w.refused(MALLORY, moves.RevealNode(key, top, root, children)) is refusals.PaddingNotEmpty
+    assert w.refused(MALLORY, moves.RevealNode(dispute, TOP, children)) is refusals.PaddingNotEmpty
     w.wait(TERMS.asserter_clock_s + 1)
     w.attack(BOB, dispute, MINE)
     assert slashed(w, key)
@@ -245,8 +246,8 @@ def test_data_in_the_rest_of_the_last_leaf_cannot_be_answered_for() -> None:
     w.attack(BOB, dispute, MINE)
     data = tensor_bytes(TRACE.tensor(TOTAL))
     place = Position(TOTAL, 0, 0)
-    assert w.refused(MALLORY, moves.RevealLeaf(key, place, root, data)) is refusals.NodeMismatch
-    assert w.refused(MALLORY, moves.RevealLeaf(key, place, root, data + b"hidden")) is refusals.LeafMalformed
+    assert w.refused(MALLORY, moves.RevealLeaf(dispute, place, data)) is refusals.NodeMismatch
+    assert w.refused(MALLORY, moves.RevealLeaf(dispute, place, data + b"hidden")) is refusals.LeafMalformed
     w.wait(TERMS.asserter_clock_s + 1)
     w.attack(BOB, dispute, MINE)
     assert slashed(w, key)
@@ -260,7 +261,8 @@ def test_a_published_trace_is_refuted_in_one_move() -> None:
     w.do(BOB, move)
     assert slashed(w, key)
     assert w.wealth(BOB) == TERMS.slash_reward
-    assert fraud(w.assertion(key), TRACE, TRACE, w.rules.step) is None
+    for other in (TRACE, with_false_output(TRACE, tall()[1], {})):  # no lie, and not the list committed to
+        assert fraud(w.assertion(key), other, TRACE, w.rules.step) is None
 
 
 def test_a_published_list_that_does_not_hold_together_is_refuted_in_one_move() -> None:
@@ -281,7 +283,7 @@ def test_once_the_list_is_revealed_one_move_is_enough_too() -> None:
     move = fraud(w.assertion(key), LIAR, TRACE, w.rules.step)
     assert move is not None
     assert w.refused(BOB, replace(move, roots=TRACE.roots)) is refusals.ListMismatch
-    assert w.refused(BOB, replace(move, output=replace(move.output, operand=0))) is refusals.OpeningRejected
+    assert w.refused(BOB, replace(move, root=TRACE.roots[DOUBLE])) is refusals.ListMismatch
     w.do(BOB, move)
     assert slashed(w, key)
 
@@ -325,8 +327,8 @@ def test_an_input_that_nobody_can_show_loses_by_time() -> None:
     key = move.id(1, b"\x01" * 20, MALLORY)
     w.do(BOB, moves.RequestInput(key))
     assert w.refused(MALLORY, moves.RevealInput(key, input_of(TRACE))) is refusals.InputMismatch
-    assert w.refused(MALLORY, moves.RevealInput(key, ())) is refusals.InputMismatch
-    assert w.refused(MALLORY, moves.RevealInput(key, (b"short",))) is refusals.InputMismatch
+    assert w.refused(MALLORY, moves.RevealInput(key, ())) is refusals.OperandCount
+    assert w.refused(MALLORY, moves.RevealInput(key, (b"short",))) is refusals.TensorSize
     assert w.refused(BOB, moves.ClaimInputTimeout(key)) is refusals.ClockRunning
     w.wait(TERMS.asserter_clock_s + 1)
     assert w.refused(MALLORY, moves.RevealInput(key, input_of(TRACE))) is refusals.ClockExpired
@@ -390,17 +392,34 @@ def test_terms_are_those_of_the_day_of_the_assertion() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"slash_reward": 501}, {"defence_reward": 151}, {"request_fee": 302}, {"window_s": 0}, {"extension_s": -1}],
+    [
+        {"slash_reward": 501},
+        {"defence_reward": 151},
+        {"request_fee": 302},
+        {"window_s": 0},
+        {"extension_s": -1},
+        {"extension_s": 1 << 32},
+        {"asserter_bond": 1 << 128},
+        {"challenger_bond": 1 << 128, "request_fee": 1 << 96},
+        {"escalated_window_s": 1001},
+        {"escalation": b"short"},
+    ],
 )
-def test_terms_that_burn_too_little_do_not_exist(changes: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"burned|negative|bond"):
+def test_terms_that_burn_too_little_or_that_no_contract_can_hold_do_not_exist(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"burned|negative|bond|at least|longer|32 bytes"):
         replace(TERMS, **changes)
 
 
-def test_terms_have_a_digest_of_every_number() -> None:
-    names = Terms.__dataclass_fields__
-    digests = {replace(TERMS, **{name: getattr(TERMS, name) - 1}).digest() for name in names}
-    assert len(digests | {TERMS.digest()}) == len(names) + 1
+def test_terms_have_a_digest_of_every_field_in_the_contracts_order() -> None:
+    terms = replace(TERMS, escalated_window_s=7, escalation=b"\x07" * 32)
+    names = [each.name for each in fields(terms)]
+    assert len(names) == 11
+    others: dict[str, Any] = {n: b"\1" * 32 if n == "escalation" else getattr(terms, n) - 1 for n in names}
+    digests = {replace(terms, **{name: other}).digest() for name, other in others.items()}
+    assert len(digests | {terms.digest()}) == 12
+    numbers = [1000, 300, 200, 20, 1001, 301, 400, 150, 90, 7]
+    words = b"".join(n.to_bytes(32, "big") for n in numbers)
+    assert terms.digest() == keccak256(b"\x20" + words + b"\x07" * 32)
 
 
 def test_roots_of_bytes_are_those_of_arrays() -> None:

@@ -35,7 +35,6 @@ from vml.backends.optimistic import moves, refusals
 from vml.backends.optimistic.board import turn
 from vml.backends.optimistic.records import Position, Result, Side, Status, dispute_id
 from vml.backends.optimistic.strategy import asserter_moves, challenger_move, fraud
-from vml.merkle import tensors_root
 
 X, DOUBLE, TOTAL = range(3)
 TRACE = honest(tall())
@@ -184,16 +183,16 @@ class Game(RuleBasedStateMachine):
         move: moves.Move
         if position is None:
             roots = assertion.roots or trace.roots
-            move = moves.PickOperator(dispute.id, tensors_root(roots), data.draw(st.integers(-1, 3)))
+            operator = data.draw(st.integers(-1, 3))
+            move = moves.PickOperator(dispute.id, operator, roots[operator % 3])
         elif position in assertion.reveals and position.height:
-            child = data.draw(st.integers(-1, 33))
-            move = moves.PickChild(dispute.id, position, assertion.reveals[position].digest, child)
+            child, shown = data.draw(st.integers(-1, 33)), assertion.reveals[position].content
+            move = moves.PickChild(dispute.id, position, child, shown[child % len(shown)])
         elif position in assertion.reveals:
             header = TRACE.graph.nodes[position.operator].header
             place = position.index * 512 + data.draw(st.integers(0, 3))
             openings = TRACE.openings(step, position.operator, place) if place < header.size else ()
-            digest = assertion.reveals[position].digest
-            move = moves.ProveStep(dispute.id, position, digest, place, openings)
+            move = moves.ProveStep(dispute.id, position, assertion.reveals[position].content[0], place, openings)
         else:
             return
         false = assertion.id in self.lies

@@ -23,10 +23,9 @@ from tests.backends.optimistic.dispute_world import (
     with_false_output,
 )
 from vml.backends.optimistic import moves, refusals
-from vml.backends.optimistic.records import Position
+from vml.backends.optimistic.records import Position, Terms
 from vml.backends.optimistic.strategy import fraud
 from vml.claim import Claim
-from vml.merkle import tensors_root
 
 X, DOUBLE, TOTAL = range(3)
 ZERO = bytes(32)
@@ -38,8 +37,10 @@ TOP = Position(DOUBLE, 6, 0)
 class Scene(World):
     """One assertion on the tall model, honest unless `lie` names a place of its middle operator."""
 
-    def __init__(self, lie: int | None = None, *, eager: bool = False, give_input: bool = True) -> None:
-        super().__init__(TRACE.graph)
+    def __init__(
+        self, lie: int | None = None, *, eager: bool = False, give_input: bool = True, terms: Terms = TERMS
+    ) -> None:
+        super().__init__(TRACE.graph, terms=terms)
         self.trace = TRACE if lie is None else altered(lie)
         self.key = self.make(MALLORY, self.trace, eager=eager, give_input=give_input)
 
@@ -50,12 +51,12 @@ class Scene(World):
         """A dispute in which the operator has been picked."""
         dispute = self.open()
         self.do(MALLORY, moves.RevealList(self.key, self.trace.roots))
-        self.do(BOB, moves.PickOperator(dispute, tensors_root(self.trace.roots), operator))
+        self.do(BOB, moves.PickOperator(dispute, operator, self.trace.roots[operator]))
         return dispute
 
-    def top(self, **changes: object) -> moves.RevealNode:
+    def top(self, dispute: bytes, **changes: object) -> moves.RevealNode:
         """The reveal of the middle operator's top node."""
-        move = moves.RevealNode(self.key, TOP, self.trace.roots[DOUBLE], self.trace.children(TOP))
+        move = moves.RevealNode(dispute, TOP, self.trace.children(TOP))
         return replace(move, **changes)  # type: ignore[arg-type]
 
     def descended(self, operator: int = DOUBLE) -> bytes:
@@ -65,7 +66,7 @@ class Scene(World):
         return dispute
 
     def pick(self, dispute: bytes, child: int) -> moves.PickChild:
-        return moves.PickChild(dispute, TOP, self.trace.tree(DOUBLE).root, child)
+        return moves.PickChild(dispute, TOP, child, self.trace.children(TOP)[child % 32])
 
     def at_leaf(self) -> bytes:
         """The challenger's turn, the last genuine leaf revealed."""
@@ -73,14 +74,14 @@ class Scene(World):
         self.do(BOB, self.pick(dispute, 20))
         self.defend(MALLORY, self.key, self.trace)
         node = Position(DOUBLE, 1, 20)
-        self.do(BOB, moves.PickChild(dispute, node, self.trace.tree(DOUBLE).node(1, 20), 1))
+        self.do(BOB, moves.PickChild(dispute, node, 1, self.trace.children(node)[1]))
         self.defend(MALLORY, self.key, self.trace)
         return dispute
 
     def proof(self, dispute: bytes, element: int, **changes: object) -> moves.ProveStep:
         leaf = Position(DOUBLE, 0, 41)
         openings = TRACE.openings(self.rules.step, DOUBLE, element)
-        move = moves.ProveStep(dispute, leaf, self.trace.tree(DOUBLE).node(0, 41), element, openings)
+        move = moves.ProveStep(dispute, leaf, self.trace.leaf(DOUBLE, 41), element, openings)
         return replace(move, **changes)  # type: ignore[arg-type]
 
 
@@ -139,26 +140,25 @@ def children(s: Scene, count: int) -> tuple[bytes, ...]:
 
 
 def reveal_twice(s: Scene) -> Refusal:
-    s.descended()
-    return s.refused(MALLORY, s.top())
+    return s.refused(MALLORY, s.top(s.descended()))
 
 
 def with_padding(s: Scene) -> Refusal:
-    s.picked()
-    return s.refused(MALLORY, s.top(children=(*children(s, 31), ZERO)))
+    return s.refused(MALLORY, s.top(s.picked(), children=(*children(s, 31), ZERO)))
 
 
 def prove_in_one(s: Scene, **changes: object) -> Refusal:
-    move = fraud(s.assertion(s.key), altered(LAST), TRACE, s.rules.step)
+    lie = altered(LAST)
+    move = fraud(replace(s.assertion(s.key), trace=lie.commitment()), lie, TRACE, s.rules.step)
     assert move is not None
     return s.refused(BOB, replace(move, **changes))  # type: ignore[arg-type]
 
 
 def leaf_length(s: Scene) -> Refusal:
-    s.picked(TOTAL)
+    dispute = s.picked(TOTAL)
     header = s.rules.models[s.trace.graph.commitment].nodes[TOTAL].header
     assert header.size == 30
-    return s.refused(MALLORY, moves.RevealLeaf(s.key, Position(TOTAL, 0, 0), s.trace.roots[TOTAL], bytes(3)))
+    return s.refused(MALLORY, moves.RevealLeaf(dispute, Position(TOTAL, 0, 0), bytes(3)))
 
 
 def bad_opening(s: Scene) -> Refusal:
@@ -193,9 +193,9 @@ def pending(s: Scene) -> Refusal:
     return s.refused(MALLORY, moves.Settle(s.key))
 
 
-def mismatched(s: Scene) -> Refusal:
+def unfit(s: Scene, *data: bytes) -> Refusal:
     request(s)
-    return s.refused(MALLORY, moves.RevealInput(s.key, (bytes(21_000),)))
+    return s.refused(MALLORY, moves.RevealInput(s.key, data))
 
 
 def listed_twice(s: Scene) -> Refusal:
@@ -203,16 +203,23 @@ def listed_twice(s: Scene) -> Refusal:
     return s.refused(MALLORY, moves.RevealList(s.key, s.trace.roots))
 
 
+def other_list(s: Scene) -> Refusal:
+    s.open()
+    roots = (s.trace.roots[X], altered(3).roots[DOUBLE], s.trace.roots[TOTAL])
+    return s.refused(MALLORY, moves.RevealList(s.key, roots))
+
+
 def other_roots(s: Scene) -> tuple[bytes, ...]:
     return (ZERO, *s.trace.roots[1:])
 
 
+ONE = b"\0\0\0\1"
 LIE, EAGER, SECRET = {"lie": LAST}, {"eager": True}, {"give_input": False}
 
 CASES: dict[Refusal, tuple[dict[str, object], Callable[[Scene], Refusal]]] = {
     refusals.TimeRanBackwards: ({}, time_ran_backwards),
     refusals.WrongValue: ({}, lambda s: s.refused(BOB, moves.Challenge(s.key, ZERO), 300)),
-    refusals.ModelUnknown: ({}, lambda s: s.refused(BOB, claim_of())),
+    refusals.GraphUnknown: ({}, lambda s: s.refused(BOB, claim_of())),
     refusals.TermsUnknown: ({}, lambda s: s.refused(BOB, moves.Assert(TRACE.claim(), ZERO))),
     refusals.AssertionExists: ({}, lambda s: s.refused(MALLORY, moves.Assert(TRACE.claim(), TERMS.digest()))),
     refusals.AssertionUnknown: ({}, lambda s: s.refused(BOB, moves.Challenge(ZERO, ZERO))),
@@ -226,28 +233,27 @@ CASES: dict[Refusal, tuple[dict[str, object], Callable[[Scene], Refusal]]] = {
     refusals.WindowOpen: ({}, lambda s: s.refused(MALLORY, moves.Settle(s.key))),
     refusals.NotTheAsserter: ({}, lambda s: s.refused(BOB, moves.RevealList(s.key, s.trace.roots))),
     refusals.NotTheChallenger: ({}, lambda s: s.refused(ALICE, s.pick(s.descended(), 0))),
-    refusals.InputMismatch: (SECRET, mismatched),
+    refusals.OperandCount: (SECRET, unfit),
+    refusals.TensorSize: (SECRET, lambda s: unfit(s, bytes(20_999))),
+    refusals.InputMismatch: (SECRET, lambda s: unfit(s, bytes(21_000))),
     refusals.InputKnown: ({}, lambda s: s.refused(BOB, moves.RequestInput(s.key))),
-    refusals.InputRequested: (SECRET, requested_twice),
+    refusals.InputRequestedAlready: (SECRET, requested_twice),
     refusals.InputNotRequested: (SECRET, lambda s: s.refused(MALLORY, moves.RevealInput(s.key, input_of(TRACE)))),
     refusals.InputPending: (SECRET, pending),
     refusals.ListKnown: ({}, listed_twice),
-    refusals.ListMismatch: (EAGER, lambda s: s.refused(MALLORY, moves.RevealList(s.key, other_roots(s)))),
+    refusals.ListMismatch: (EAGER, other_list),
     refusals.ListInconsistent: ({}, lambda s: s.refused(MALLORY, moves.RevealList(s.key, other_roots(s)))),
     refusals.ListConsistent: (EAGER, lambda s: s.refused(BOB, moves.ProveList(s.key, s.trace.roots))),
     refusals.TraceNotPublished: (LIE, prove_in_one),
-    refusals.NotTheChallengersTurn: ({}, lambda s: s.refused(BOB, moves.PickOperator(s.open(), ZERO, 0))),
-    refusals.AnswersAnother: ({}, lambda s: s.refused(BOB, replace(s.pick(s.descended(), 0), answers=ZERO))),
-    refusals.OperatorOutside: ({**LIE, **EAGER}, lambda s: prove_in_one(s, operator=3)),
-    refusals.NodeUnknown: (
-        {},
-        lambda s: (s.picked(), s.refused(MALLORY, s.top(position=Position(DOUBLE, 1, 20))))[1],
-    ),
+    refusals.NotTheChallengersTurn: ({}, lambda s: s.refused(BOB, moves.PickOperator(s.open(), 0, ZERO))),
+    refusals.AnswersAnother: ({}, lambda s: s.refused(BOB, replace(s.pick(s.descended(), 0), digest=ZERO))),
+    refusals.AnotherPosition: ({}, lambda s: s.refused(MALLORY, s.top(s.picked(), position=Position(DOUBLE, 1, 20)))),
+    refusals.NodeOutside: ({**LIE, **EAGER}, lambda s: prove_in_one(s, operator=3)),
     refusals.NodeKnown: ({}, reveal_twice),
-    refusals.ChildrenMalformed: ({}, lambda s: (s.picked(), s.refused(MALLORY, s.top(children=children(s, 31))))[1]),
+    refusals.ChildrenMalformed: ({}, lambda s: s.refused(MALLORY, s.top(s.picked(), children=children(s, 31)))),
     refusals.NodeMismatch: (
         {},
-        lambda s: (s.picked(), s.refused(MALLORY, s.top(children=(ZERO, *s.trace.children(TOP)[1:]))))[1],
+        lambda s: s.refused(MALLORY, s.top(s.picked(), children=(ZERO, *s.trace.children(TOP)[1:]))),
     ),
     refusals.PaddingNotEmpty: ({}, with_padding),
     refusals.LeafMalformed: ({}, leaf_length),
@@ -256,7 +262,7 @@ CASES: dict[Refusal, tuple[dict[str, object], Callable[[Scene], Refusal]]] = {
     refusals.NotAtALeaf: ({}, lambda s: s.refused(BOB, s.proof(s.descended(), 0, position=TOP))),
     refusals.AtALeaf: (
         {},
-        lambda s: s.refused(BOB, moves.PickChild(s.at_leaf(), Position(DOUBLE, 0, 41), ZERO, 0)),
+        lambda s: s.refused(BOB, moves.PickChild(s.at_leaf(), Position(DOUBLE, 0, 41), 0, ZERO)),
     ),
     refusals.ElementOutside: (LIE, lambda s: s.refused(BOB, s.proof(s.at_leaf(), 0))),
     refusals.OpeningRejected: (LIE, bad_opening),
@@ -264,6 +270,11 @@ CASES: dict[Refusal, tuple[dict[str, object], Callable[[Scene], Refusal]]] = {
     refusals.StepAgrees: (LIE, lambda s: s.refused(BOB, s.proof(s.at_leaf(), LAST - 1))),
     refusals.ClockRunning: ({}, lambda s: s.refused(BOB, moves.ClaimTimeout(s.open()))),
     refusals.ClockExpired: ({}, late),
+    refusals.NotEscalating: ({}, lambda s: s.refused(BOB, moves.Escalate(s.key, ONE))),
+    refusals.EscalationRefused: (
+        {"terms": replace(TERMS, escalated_window_s=1, escalation=b"\1" * 32)},
+        lambda s: s.refused(BOB, moves.Escalate(s.key, ONE)),
+    ),
     refusals.RivalUndecided: ({}, rival_undecided),
     refusals.NothingToWithdraw: ({}, withdrawn_twice),
 }
@@ -283,7 +294,7 @@ def test_a_constant_cannot_be_picked() -> None:
     dispute = world.challenge(BOB, key := world.make(ALICE, trace))
     world.defend(ALICE, key, trace)
     constant = next(i for i, node in enumerate(trace.graph.nodes) if node.primitive == "constant")
-    move = moves.PickOperator(dispute, tensors_root(trace.roots), constant)
+    move = moves.PickOperator(dispute, constant, trace.roots[constant])
     assert world.refused(BOB, move) is refusals.OperatorGiven
 
 

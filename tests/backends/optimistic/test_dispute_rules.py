@@ -24,7 +24,6 @@ from vml.backends.optimistic import moves, refusals
 from vml.backends.optimistic.board import turn
 from vml.backends.optimistic.records import Position, Side
 from vml.backends.optimistic.strategy import fraud
-from vml.merkle import tensors_root
 
 X, DOUBLE, TOTAL = range(3)
 ZERO = bytes(32)
@@ -45,19 +44,19 @@ def asked() -> tuple[World, bytes, bytes]:
 def test_the_challengers_clock_is_a_total_and_its_last_turns_have_the_extension() -> None:
     w, key, dispute = asked()
     w.wait(TERMS.challenger_clock_s - 5)
-    w.do(MALLORY, moves.PickOperator(dispute, tensors_root(TRACE.roots), DOUBLE))
+    w.do(MALLORY, moves.PickOperator(dispute, DOUBLE, TRACE.roots[DOUBLE]))
     w.defend(ALICE, key, TRACE)
     its = turn(w.assertion(key), w.dispute(dispute), w.now)
     assert its.side is Side.CHALLENGER
     assert its.until == w.now + TERMS.extension_s  # five seconds are left, twenty are given
     w.wait(TERMS.extension_s + 1)
-    assert w.refused(MALLORY, moves.PickChild(dispute, TOP, ZERO, 0)) is refusals.ClockExpired
+    assert w.refused(MALLORY, moves.PickChild(dispute, TOP, 0, ZERO)) is refusals.ClockExpired
 
 
 def test_what_a_challenger_has_not_used_it_keeps() -> None:
     w, key, dispute = asked()
     w.wait(30)
-    w.do(MALLORY, moves.PickOperator(dispute, tensors_root(TRACE.roots), DOUBLE))
+    w.do(MALLORY, moves.PickOperator(dispute, DOUBLE, TRACE.roots[DOUBLE]))
     w.wait(50)
     w.defend(ALICE, key, TRACE)
     w.wait(7)
@@ -85,6 +84,13 @@ def test_the_windows_last_second_is_for_challengers_only() -> None:
     assert w.refused(MALLORY, moves.Challenge(key, b"\1" * 32)) is refusals.WindowClosed
 
 
+def slander(w: World, key: bytes) -> moves.ProveFraud:
+    """The proof that would do against the liar's list."""
+    move = fraud(replace(w.assertion(key), trace=LIAR.commitment(), roots=None), LIAR, TRACE, w.rules.step)
+    assert move is not None
+    return move
+
+
 @pytest.mark.parametrize("revealed", [False, True])
 def test_a_forged_leaf_does_not_prove_fraud_of_an_honest_asserter(revealed: bool) -> None:
     w = World(TRACE.graph)
@@ -92,21 +98,23 @@ def test_a_forged_leaf_does_not_prove_fraud_of_an_honest_asserter(revealed: bool
     if revealed:
         w.challenge(MALLORY, key)
         w.defend(ALICE, key, TRACE)
-    forged = fraud(w.assertion(key), LIAR, TRACE, w.rules.step)
-    assert forged is not None
+    forged = slander(w, key)
     assert w.refused(MALLORY, forged) is refusals.ListMismatch
-    assert w.refused(MALLORY, replace(forged, roots=TRACE.roots)) is refusals.OpeningRejected
+    forged = replace(forged, roots=TRACE.roots)
+    assert w.refused(MALLORY, forged) is refusals.ListMismatch
+    forged = replace(forged, root=TRACE.roots[DOUBLE])
+    assert w.refused(MALLORY, forged) is refusals.AnswersAnother
     mixed = replace(forged.output, root=TRACE.tree(DOUBLE).root)
-    assert w.refused(MALLORY, replace(forged, roots=TRACE.roots, output=mixed)) is refusals.OpeningRejected
+    assert w.refused(MALLORY, replace(forged, output=mixed)) is refusals.OpeningRejected
+    assert w.refused(MALLORY, replace(forged, output=replace(mixed, data=mixed.data[1:]))) is refusals.LeafMalformed
 
 
 def test_forged_openings_of_the_operands_prove_nothing() -> None:
     w = World(TRACE.graph)
     key = w.make(ALICE, TRACE, eager=True)
-    true = fraud(w.assertion(key), LIAR, TRACE, w.rules.step)
-    assert true is not None
-    output = TRACE.opening(DOUBLE, -1, true.output.leaf)
-    move = replace(true, roots=TRACE.roots, output=output)
+    forged = slander(w, key)
+    output = TRACE.opening(DOUBLE, -1, forged.output.leaf)
+    move = replace(forged, roots=TRACE.roots, root=TRACE.roots[DOUBLE], output=output)
     assert w.refused(MALLORY, move) is refusals.StepAgrees
     one = move.openings[0]
     for wrong in (
@@ -132,13 +140,13 @@ def test_a_list_has_one_root_for_each_operator_and_the_models_constants() -> Non
 
 def test_an_input_in_range_is_not_wrong() -> None:
     w, key, dispute = asked()
-    w.do(MALLORY, moves.PickOperator(dispute, tensors_root(TRACE.roots), X))
+    w.do(MALLORY, moves.PickOperator(dispute, X, TRACE.roots[X]))
     w.defend(ALICE, key, TRACE)
     top = Position(X, 5, 0)
-    w.do(MALLORY, moves.PickChild(dispute, top, TRACE.tree(X).root, 3))
+    w.do(MALLORY, moves.PickChild(dispute, top, 3, TRACE.children(top)[3]))
     w.defend(ALICE, key, TRACE)
     leaf = Position(X, 0, 3)
-    proof = moves.ProveStep(dispute, leaf, TRACE.tree(X).node(0, 3), 3 * 1024, ())
+    proof = moves.ProveStep(dispute, leaf, TRACE.leaf(X, 3), 3 * 1024, ())
     assert w.refused(MALLORY, proof) is refusals.StepAgrees
     assert w.refused(MALLORY, replace(proof, element=-1)) is refusals.ElementOutside
     assert w.refused(MALLORY, replace(proof, element=4 * 1024)) is refusals.ElementOutside

@@ -1,7 +1,8 @@
-"""The state while one move is made: looked up, replaced, paid from; and whose turn it is in a dispute."""
+"""The state while one move is made: looked up, replaced, paid from; whose turn it is, and what may be settled."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from vml.backends.optimistic import refusals
@@ -15,6 +16,7 @@ from vml.backends.optimistic.records import (
     Side,
     State,
     Status,
+    question_id,
 )
 
 
@@ -58,6 +60,56 @@ def turn(assertion: Assertion, dispute: Dispute, now: int) -> Turn:
     return Turn(Side.CHALLENGER, until, now > until, left, until - now)
 
 
+def require_quiet(assertion: Assertion, now: int) -> None:
+    """The window has closed and nobody is owed an answer.
+
+    Raises:
+        InputPending, WindowOpen, DisputesOpen: it is not so.
+    """
+    if assertion.request is not None:
+        raise refusals.InputPending(assertion.request.at + assertion.terms.asserter_clock_s)
+    if now <= assertion.closes_at:
+        raise refusals.WindowOpen(assertion.closes_at)
+    if assertion.open_disputes:
+        raise refusals.DisputesOpen(assertion.open_disputes)
+
+
+def compare(
+    assertions: Mapping[bytes, Assertion], question: tuple[bytes, ...], assertion: Assertion, now: int, limit: int
+) -> tuple[bytes | None, bool]:
+    """Go through what has been asserted for the same question, newest first, from where it was left.
+
+    Args:
+        assertions: all of them, by name.
+        question: those for the same question, oldest first.
+        assertion: the one to settle.
+        now: the time.
+        limit: how many to go through, this one and those that do not matter counted.
+
+    Returns:
+        The next to compare (None: all have been), and whether another output stands.
+
+    Raises:
+        RivalUndecided: another output has to be decided first.
+    """
+    place = len(question) - 1 if assertion.cursor is None else question.index(assertion.cursor)
+    contradicted = assertion.contradicted
+    last = max(place - limit, -1)
+    for key in reversed(question[last + 1 : place + 1]):
+        rival = assertions[key]
+        # One made after the window closed came too late to matter.
+        late, same = rival.opened_at > assertion.closes_at, rival.claim.output == assertion.claim.output
+        if late or same or rival.status is Status.SLASHED:
+            continue
+        if rival.status is Status.OPEN:
+            try:
+                require_quiet(rival, now)
+            except refusals.MoveRefused as error:
+                raise refusals.RivalUndecided(rival.id) from error
+        contradicted = True
+    return (question[last] if last >= 0 else None), contradicted
+
+
 @dataclass
 class Board:
     """A working copy of the state; `freeze` makes it the next one."""
@@ -72,6 +124,7 @@ class Board:
         self.assertions = dict(self.state.assertions)
         self.disputes = dict(self.state.disputes)
         self.questions = dict(self.state.questions)
+        self.published = dict(self.state.published)
         self.credits = dict(self.state.credits)
         self.withdrawn, self.burned = self.state.withdrawn, self.state.burned
 
@@ -81,6 +134,7 @@ class Board:
             assertions=self.assertions,
             disputes=self.disputes,
             questions=self.questions,
+            published=self.published,
             credits=self.credits,
             received=self.state.received + self.call.value,
             withdrawn=self.withdrawn,
@@ -123,6 +177,10 @@ class Board:
         if now.side is Side.ASSERTER:
             raise refusals.NotTheChallengersTurn(now.until)
         return assertion, dispute, now
+
+    def question(self, assertion: Assertion) -> tuple[bytes, ...]:
+        """Assertions for the same question, oldest first."""
+        return self.questions.get(question_id(assertion.claim), ())
 
     def put(self, record: Assertion | Dispute) -> None:
         if isinstance(record, Assertion):

@@ -17,7 +17,8 @@ from vml.backends.optimistic.records import (
     dispute_id,
 )
 from vml.backends.optimistic.step import Step, check_list, require_wrong
-from vml.merkle import tensor_digest, tensors_root
+from vml.keccak import HASH_BYTES
+from vml.merkle import trace_root
 from vml.model.graph import Graph
 from vml.model.tensor import Header
 
@@ -64,82 +65,88 @@ class Disputes:
         assertion = board.asserted_by_caller(move.assertion)
         if assertion.roots is not None:
             raise refusals.ListKnown
-        self._check_published(assertion, move.roots)
         check_list(self.model, assertion.claim.input, assertion.claim.output, move.roots)
+        if assertion.trace is not None:
+            self._require_list(assertion.trace, move.roots)
         board.put(replace(assertion, roots=tuple(move.roots), roots_at=board.call.now))
         board.tell("list revealed", assertion)
 
     def pick_operator(self, move: moves.PickOperator) -> None:
         assertion, dispute, now = self._mine(move.dispute)
         if dispute.position is not None:
-            raise refusals.AnswersAnother(dispute.position, "list")
+            raise refusals.AnotherPosition("list", dispute.position)
+        header = self._computed(move.operator)
         assert assertion.roots is not None  # it is the challenger's turn
-        self._require_answer(tensors_root(assertion.roots), move.answers)
-        if not 0 <= move.operator < len(self.model.nodes):
-            raise refusals.OperatorOutside(move.operator)
-        if self.model.nodes[move.operator].primitive == "constant":
-            raise refusals.OperatorGiven(move.operator)
-        self._ask(dispute, now, Position(move.operator, shapes.depth(self._header(move.operator)), 0))
+        root = assertion.roots[move.operator]
+        if move.root != root:
+            raise refusals.ListMismatch(root, move.root)
+        self._ask(dispute, now, Position(move.operator, shapes.depth(header), 0), root)
 
     def reveal_node(self, move: moves.RevealNode) -> None:
-        assertion, header = self._revealing(move.assertion, move.position)
+        assertion, dispute, header = self._revealing(move.dispute, move.position)
         digest = shapes.check_children(move.position, header, move.children)
-        self._reveal(assertion, move.position, header, move.answers, digest, tuple(move.children))
+        self._reveal(assertion, dispute, header, digest, tuple(move.children))
 
     def reveal_leaf(self, move: moves.RevealLeaf) -> None:
-        assertion, header = self._revealing(move.assertion, move.position)
         if move.position.height:
             raise refusals.NotAtALeaf(move.position)
+        assertion, dispute, header = self._revealing(move.dispute, move.position)
         digest = shapes.check_leaf(move.position.index, header, move.data)
-        self._reveal(assertion, move.position, header, move.answers, digest, (move.data,))
+        self._reveal(assertion, dispute, header, digest, (move.data,))
 
     def pick_child(self, move: moves.PickChild) -> None:
         assertion, dispute, now = self._mine(move.dispute)
         self._require_position(dispute, move.position)
         if move.position.height == 0:
             raise refusals.AtALeaf(move.position)
-        reveal = assertion.reveals[move.position]
-        self._require_answer(reveal.digest, move.answers)
-        if not 0 <= move.child < len(reveal.content):
+        children = assertion.reveals[move.position].content
+        if not 0 <= move.child < len(children):
             raise refusals.ChildOutside(move.child)
+        digest = children[move.child]
+        if move.digest != digest:
+            raise refusals.AnswersAnother(digest, move.digest)
         below = shapes.child(move.position, move.child)
         if shapes.is_padding(below, self._header(below.operator)):
             raise refusals.ChildIsPadding(move.child)
-        self._ask(dispute, now, below)
+        self._ask(dispute, now, below, digest)
 
     def prove_step(self, move: moves.ProveStep) -> None:
         assertion, dispute, _ = self.board.challengers_turn(move.dispute)
         self._require_position(dispute, move.position)
         if move.position.height:
             raise refusals.NotAtALeaf(move.position)
-        reveal = assertion.reveals[move.position]
-        self._require_answer(reveal.digest, move.answers)
-        operator, number = move.position.operator, move.element
-        value = shapes.element(reveal.content[0], move.position.index, number, self._header(operator))
+        operator, leaf, number = move.position.operator, move.position.index, move.element
+        header, reveal = self._header(operator), assertion.reveals[move.position]
+        digest = shapes.check_leaf(leaf, header, move.data)
+        if digest != reveal.digest:
+            raise refusals.AnswersAnother(reveal.digest, digest)
+        value = shapes.element(move.data, leaf, number, header)
         assert assertion.roots is not None  # leaves are revealed after the list
         require_wrong(self.model, assertion.roots, self.step, operator, number, value, move.openings)
         self.board.slash(assertion, dispute.challenger, "a wrong element was proved", dispute)
 
     def prove_fraud(self, move: moves.ProveFraud) -> None:
         assertion = self.board.assertion(move.assertion)
-        self._check_known(assertion, move.roots)
-        if not 0 <= move.operator < len(self.model.nodes):
-            raise refusals.OperatorOutside(move.operator)
-        if self.model.nodes[move.operator].primitive == "constant":
-            raise refusals.OperatorGiven(move.operator)
-        header, output = self._header(move.operator), move.output
-        if output.operand != -1:
-            raise refusals.OpeningRejected(output.operand, output.leaf, "operand")
-        shapes.check_opening(output, header, move.roots[move.operator])
+        stands = assertion.trace if assertion.roots is None else trace_root(assertion.roots)
+        if stands is None:
+            raise refusals.TraceNotPublished
+        operator, output = move.operator, move.output
+        header = self._computed(operator)
+        if len(move.roots) != len(self.model.nodes):
+            raise refusals.ListMismatch(len(self.model.nodes), len(move.roots))
+        self._require_list(stands, move.roots)
+        if move.root != move.roots[operator]:
+            raise refusals.ListMismatch(move.roots[operator], move.root)
+        shapes.check_opening(output, header, move.root)
         value = shapes.element(output.data, output.leaf, move.element, header)
-        require_wrong(self.model, move.roots, self.step, move.operator, move.element, value, move.openings)
+        require_wrong(self.model, move.roots, self.step, operator, move.element, value, move.openings)
         self.board.slash(assertion, self.board.call.sender, "a wrong element was proved")
 
     def prove_list(self, move: moves.ProveList) -> None:
         assertion = self.board.assertion(move.assertion)
         if assertion.trace is None:
             raise refusals.TraceNotPublished
-        self._check_published(assertion, move.roots)
+        self._require_list(assertion.trace, move.roots)
         try:
             check_list(self.model, assertion.claim.input, assertion.claim.output, move.roots)
         except refusals.ListInconsistent:
@@ -179,6 +186,14 @@ class Disputes:
     def _header(self, operator: int) -> Header:
         return self.model.nodes[operator].header
 
+    def _computed(self, operator: int) -> Header:
+        """The header of an operator that is no constant: those are fixed by the model."""
+        if not 0 <= operator < len(self.model.nodes):
+            raise refusals.NodeOutside(operator)
+        if self.model.nodes[operator].primitive == "constant":
+            raise refusals.OperatorGiven(operator)
+        return self._header(operator)
+
     def _mine(self, key: bytes) -> tuple[Assertion, Dispute, Turn]:
         """A dispute in which the caller, its challenger, is to move, and in time."""
         assertion, dispute, now = self.board.challengers_turn(key)
@@ -186,10 +201,11 @@ class Disputes:
             raise refusals.NotTheChallenger(dispute.challenger)
         return assertion, dispute, now
 
-    def _ask(self, dispute: Dispute, now: Turn, position: Position) -> None:
+    def _ask(self, dispute: Dispute, now: Turn, position: Position, digest: bytes) -> None:
         asked = replace(
             dispute,
             position=position,
+            digest=digest,
             since=self.board.call.now,
             asserter_left_s=now.asserter_left_s,
             challenger_left_s=now.challenger_left_s,
@@ -197,67 +213,36 @@ class Disputes:
         self.board.put(asked)
         self.board.tell("asked", asked)
 
-    def _revealing(self, key: bytes, position: Position) -> tuple[Assertion, Header]:
-        assertion = self.board.asserted_by_caller(key)
-        if not 0 <= position.operator < len(self.model.nodes):
-            raise refusals.OperatorOutside(position.operator)
+    def _revealing(self, key: bytes, position: Position) -> tuple[Assertion, Dispute, Header]:
+        """A dispute that asks the caller, its assertion's asserter, for what stands at a position."""
+        dispute = self.board.dispute(key)
+        assertion = self.board.asserted_by_caller(dispute.assertion)
+        self._require_position(dispute, position)
         if position in assertion.reveals:
             raise refusals.NodeKnown(position)
-        header = self._header(position.operator)
-        above = shapes.parent(position, header)
-        if assertion.roots is None or (above is not None and above not in assertion.reveals):
-            raise refusals.NodeUnknown(position)
-        return assertion, header
+        return assertion, dispute, self._header(position.operator)
 
     def _reveal(
-        self,
-        assertion: Assertion,
-        position: Position,
-        header: Header,
-        answers: bytes,
-        digest: bytes,
-        content: tuple[bytes, ...],
+        self, assertion: Assertion, dispute: Dispute, header: Header, digest: bytes, content: tuple[bytes, ...]
     ) -> None:
-        """Record what hashes to `digest`, if `digest` is what was committed to at this position."""
-        above = shapes.parent(position, header)
-        assert assertion.roots is not None  # `_revealing` saw to it
-        if above is None:
-            expected = assertion.roots[position.operator]
-            got = tensor_digest(header.dtype, header.shape, digest)
-        else:
-            siblings = assertion.reveals[above].content
-            expected, got = siblings[position.index % len(siblings)], digest
-        self._require_answer(expected, answers)
-        if got != expected:
-            raise refusals.NodeMismatch(expected, got)
+        """Record what hashes to `digest`, if that is what the dispute asks for."""
+        assert dispute.position is not None  # `_revealing` saw to it
+        assert dispute.digest is not None
+        got = shapes.committed(dispute.position, header, digest)
+        if got != dispute.digest:
+            raise refusals.NodeMismatch(dispute.digest, got)
         reveal = Reveal(digest, content, self.board.call.now)
-        self.board.put(replace(assertion, reveals={**assertion.reveals, position: reveal}))
+        self.board.put(replace(assertion, reveals={**assertion.reveals, dispute.position: reveal}))
         self.board.tell("revealed", assertion)
 
-    def _check_published(self, assertion: Assertion, roots: tuple[bytes, ...]) -> None:
-        """Where the trace is published, the list must be that one."""
-        if assertion.trace is None:
-            return
-        if len(roots) != len(self.model.nodes) or any(len(root) != 32 for root in roots):
-            raise refusals.ListMismatch(assertion.trace, len(roots))
-        if tensors_root(roots) != assertion.trace:
-            raise refusals.ListMismatch(assertion.trace, tensors_root(roots))
-
-    def _check_known(self, assertion: Assertion, roots: tuple[bytes, ...]) -> None:
-        """The list must be the one that was published or revealed."""
-        if assertion.roots is None:
-            if assertion.trace is None:
-                raise refusals.TraceNotPublished
-            self._check_published(assertion, roots)
-        elif tuple(roots) != assertion.roots:
-            raise refusals.ListMismatch(tensors_root(assertion.roots))
-
     @staticmethod
-    def _require_answer(stands: bytes, answers: bytes) -> None:
-        if stands != answers:
-            raise refusals.AnswersAnother(stands, answers)
+    def _require_list(commitment: bytes, roots: tuple[bytes, ...]) -> None:
+        """The list must be the one committed to, of whatever length that is."""
+        well_formed = roots and all(len(root) == HASH_BYTES for root in roots)
+        if not well_formed or trace_root(roots) != commitment:
+            raise refusals.ListMismatch(commitment, len(roots))
 
     @staticmethod
     def _require_position(dispute: Dispute, position: Position) -> None:
         if dispute.position != position:
-            raise refusals.AnswersAnother(dispute.position, position)
+            raise refusals.AnotherPosition(dispute.position, position)

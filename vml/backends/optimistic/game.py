@@ -11,11 +11,11 @@ false output; money is conserved; everything ends in bounded time. ``DisputeGame
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from vml.backends.optimistic import moves, refusals, shapes
-from vml.backends.optimistic.board import Board
+from vml.backends.optimistic.board import Board, compare, require_quiet
 from vml.backends.optimistic.disputes import Disputes
 from vml.backends.optimistic.records import (
     Address,
@@ -29,7 +29,8 @@ from vml.backends.optimistic.records import (
     question_id,
 )
 from vml.backends.optimistic.step import Step
-from vml.merkle import tensors_root
+from vml.claim import Claim
+from vml.merkle import ITEM_BYTES, tensors_root
 from vml.model.graph import Graph
 
 
@@ -42,6 +43,8 @@ class Rules:
         models: validated graphs by model commitment.
         terms: the terms on offer, by digest. Assertions keep the terms they were made under.
         step: how an operator computes one element.
+        escalations: raises EscalationRefused unless, under the policy of the terms, a proof of the claim is accepted by
+            the backend with the selector; the proof itself stays outside. None: nothing is escalated.
     """
 
     chain_id: int
@@ -49,6 +52,7 @@ class Rules:
     models: Mapping[bytes, Graph]
     terms: Mapping[bytes, Terms]
     step: Step
+    escalations: Callable[[Terms, Claim, bytes], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,16 @@ def _make(rules: Rules, board: Board, move: moves.Move) -> None:
     match move:
         case moves.Assert():
             _assert(rules, board, move)
+        case moves.StoreInput():
+            _store_input(rules, board, move)
         case moves.RequestInput():
             _request_input(board, move)
         case moves.RevealInput():
             _reveal_input(rules, board, move)
         case moves.ClaimInputTimeout():
             _claim_input_timeout(board, move)
+        case moves.Escalate():
+            _escalate(rules, board, move)
         case moves.Settle():
             _settle(board, move)
         case moves.Withdraw():
@@ -98,19 +106,20 @@ def _make(rules: Rules, board: Board, move: moves.Move) -> None:
 
 def _dispute(rules: Rules, board: Board, move: moves.Move) -> None:
     # Which model the move is about follows from the assertion it names.
-    if isinstance(move, moves.PickOperator | moves.PickChild | moves.ProveStep | moves.ClaimTimeout | moves.CloseMoot):
-        assertion = board.assertions[board.dispute(move.dispute).assertion]
+    if isinstance(move, moves.Challenge | moves.RevealList | moves.ProveFraud | moves.ProveList):
+        assertion = board.assertion(move.assertion)
     else:
         assert isinstance(
             move,
-            moves.Challenge
-            | moves.RevealList
+            moves.PickOperator
             | moves.RevealNode
+            | moves.PickChild
             | moves.RevealLeaf
-            | moves.ProveFraud
-            | moves.ProveList,
+            | moves.ProveStep
+            | moves.ClaimTimeout
+            | moves.CloseMoot,
         )
-        assertion = board.assertion(move.assertion)
+        assertion = board.assertions[board.dispute(move.dispute).assertion]
     disputes = Disputes(board, rules.models[assertion.claim.model], rules.step)
     match move:
         case moves.Challenge():
@@ -139,8 +148,7 @@ def _dispute(rules: Rules, board: Board, move: moves.Move) -> None:
 
 def _assert(rules: Rules, board: Board, move: moves.Assert) -> None:
     call = board.call
-    if move.claim.model not in rules.models:
-        raise refusals.ModelUnknown(move.claim.model)
+    model = _model(rules, move.claim.model)
     if move.terms not in rules.terms:
         raise refusals.TermsUnknown(move.terms)
     terms = rules.terms[move.terms]
@@ -148,8 +156,10 @@ def _assert(rules: Rules, board: Board, move: moves.Assert) -> None:
     key = move.id(rules.chain_id, rules.contract, call.sender)
     if key in board.assertions:
         raise refusals.AssertionExists(key)
-    if move.input is not None:
-        _check_input(rules.models[move.claim.model], move.claim.input, move.input)
+    data = board.published.get((move.claim.model, move.claim.input))
+    if move.input:
+        _check_input(model, move.claim.input, move.input)
+        data = move.input
     assertion = Assertion(
         id=key,
         claim=move.claim,
@@ -158,24 +168,43 @@ def _assert(rules: Rules, board: Board, move: moves.Assert) -> None:
         opened_at=call.now,
         closes_at=call.now + terms.window_s,
         bond=call.value,
-        trace=move.trace,
-        input=move.input,
+        trace=None if move.trace == bytes(32) else move.trace,
+        input=data,
     )
     board.put(assertion)
-    question = question_id(move.claim)
-    board.questions[question] = (*board.questions.get(question, ()), key)
+    board.questions[question_id(move.claim)] = (*board.question(assertion), key)
     board.tell("asserted", assertion, call.value)
 
 
-def _check_input(model: Graph, commitment: bytes, data: tuple[bytes, ...]) -> None:
+def _model(rules: Rules, commitment: bytes) -> Graph:
+    if commitment not in rules.models:
+        raise refusals.GraphUnknown(commitment)
+    return rules.models[commitment]
+
+
+def _input_root(model: Graph, data: tuple[bytes, ...]) -> bytes:
+    """The commitment of tensors whose headers are those of the model's inputs."""
     if len(data) != len(model.inputs):
-        raise refusals.InputMismatch(commitment, f"{len(data)} tensors")
-    roots = [shapes.root_of_bytes(part, spec.header) for part, spec in zip(data, model.inputs, strict=True)]
-    sized = [root for root in roots if root is not None]
-    if len(sized) != len(roots):
-        raise refusals.InputMismatch(commitment, "another size")
-    if tensors_root(sized) != commitment:
-        raise refusals.InputMismatch(commitment, tensors_root(sized))
+        raise refusals.OperandCount(len(model.inputs), len(data))
+    roots = []
+    for part, spec in zip(data, model.inputs, strict=True):
+        root = shapes.root_of_bytes(part, spec.header)
+        if root is None:
+            raise refusals.TensorSize(spec.header.size * ITEM_BYTES[spec.header.dtype], len(part))
+        roots.append(root)
+    return tensors_root(roots)
+
+
+def _check_input(model: Graph, commitment: bytes, data: tuple[bytes, ...]) -> None:
+    got = _input_root(model, data)
+    if got != commitment:
+        raise refusals.InputMismatch(commitment, got)
+
+
+def _store_input(rules: Rules, board: Board, move: moves.StoreInput) -> None:
+    commitment = _input_root(_model(rules, move.model), move.data)
+    board.published[move.model, commitment] = move.data
+    board.events.append(Event("input published", who=board.call.sender))
 
 
 def _request_input(board: Board, move: moves.RequestInput) -> None:
@@ -184,7 +213,7 @@ def _request_input(board: Board, move: moves.RequestInput) -> None:
     if assertion.input is not None:
         raise refusals.InputKnown
     if assertion.request is not None:
-        raise refusals.InputRequested(assertion.request.at)
+        raise refusals.InputRequestedAlready(assertion.request.at)
     if call.now > assertion.closes_at:
         raise refusals.WindowClosed(assertion.closes_at)
     board.put(replace(assertion, request=Request(call.sender, call.value, call.now)))
@@ -206,7 +235,9 @@ def _reveal_input(rules: Rules, board: Board, move: moves.RevealInput) -> None:
     board.pay(assertion.asserter, fee)
     board.pay(request.requester, request.bond - fee)
     # Whoever computes again can begin only now. The input is public from here on, so this happens once.
-    closes_at = max(assertion.closes_at, call.now + assertion.terms.window_s)
+    terms = assertion.terms
+    window_s = terms.escalated_window_s if assertion.escalated else terms.window_s
+    closes_at = max(assertion.closes_at, call.now + window_s)
     board.put(replace(assertion, request=None, input=move.input, closes_at=closes_at))
     board.tell("input revealed", assertion, fee)
 
@@ -221,23 +252,26 @@ def _claim_input_timeout(board: Board, move: moves.ClaimInputTimeout) -> None:
     board.slash(assertion, assertion.request.requester, "the asserter did not publish the input")
 
 
+def _escalate(rules: Rules, board: Board, move: moves.Escalate) -> None:
+    call, assertion = board.call, board.assertion(move.assertion)
+    terms = assertion.terms
+    if terms.escalation == bytes(32) or assertion.escalated or rules.escalations is None:
+        raise refusals.NotEscalating
+    if call.now > assertion.closes_at:
+        raise refusals.WindowClosed(assertion.closes_at)
+    rules.escalations(terms, assertion.claim, move.selector)
+    closes_at = min(assertion.closes_at, call.now + terms.escalated_window_s)
+    board.put(replace(assertion, escalated=True, closes_at=closes_at))
+    board.tell("escalated", assertion)
+
+
 def _settle(board: Board, move: moves.Settle) -> None:
     call, assertion = board.call, board.assertion(move.assertion)
-    _require_quiet(assertion, call.now)
-    question = board.questions[question_id(assertion.claim)]
-    cleared, contradicted = assertion.cleared, assertion.contradicted
-    while cleared < len(question) and cleared - assertion.cleared < move.limit:
-        rival = board.assertions[question[cleared]]
-        if rival.opened_at > assertion.closes_at:
-            cleared = len(question)  # this one and all after it came too late to matter
-            break
-        if rival.claim.output != assertion.claim.output and rival.status is not Status.SLASHED:
-            if rival.status is Status.OPEN:
-                _require_decided(rival, call.now)
-            contradicted = True
-        cleared += 1
-    assertion = replace(assertion, cleared=cleared, contradicted=contradicted)
-    if cleared < len(question):
+    require_quiet(assertion, call.now)
+    question = board.question(assertion)
+    cursor, contradicted = compare(board.assertions, question, assertion, call.now, move.limit)
+    assertion = replace(assertion, cursor=cursor, contradicted=contradicted)
+    if cursor is not None:
         board.put(assertion)
         board.tell("compared", assertion)
         return
@@ -245,23 +279,6 @@ def _settle(board: Board, move: moves.Settle) -> None:
     board.put(replace(assertion, status=status))
     board.pay(assertion.asserter, assertion.bond)
     board.tell(status.value, assertion, assertion.bond)
-
-
-def _require_quiet(assertion: Assertion, now: int) -> None:
-    """The window has closed and nobody is owed an answer."""
-    if assertion.request is not None:
-        raise refusals.InputPending(assertion.request.at + assertion.terms.asserter_clock_s)
-    if now <= assertion.closes_at:
-        raise refusals.WindowOpen(assertion.closes_at)
-    if assertion.open_disputes:
-        raise refusals.DisputesOpen(assertion.open_disputes)
-
-
-def _require_decided(rival: Assertion, now: int) -> None:
-    try:
-        _require_quiet(rival, now)
-    except refusals.MoveRefused as error:
-        raise refusals.RivalUndecided(rival.id) from error
 
 
 def _withdraw(board: Board) -> None:

@@ -14,6 +14,9 @@ from vml.backends.optimistic.records import TAG_ASSERTION, VERSION, Address, Ope
 from vml.claim import Claim
 from vml.keccak import keccak256
 
+SETTLE_LIMIT = 64
+"""Assertions of one question that a settlement goes through, unless it says otherwise."""
+
 
 @dataclass(frozen=True)
 class Assert:
@@ -197,7 +200,7 @@ class Settle:
     """Anyone: the window has closed and nothing is open. Goes through at most `limit` assertions of the question."""
 
     assertion: bytes
-    limit: int = 64
+    limit: int = SETTLE_LIMIT
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class WrongValue(MoveRefused):
     """the wei sent with the move are not the amount it takes (expected, got)"""
 
 
-class ModelUnknown(MoveRefused):
+class GraphUnknown(MoveRefused):
     """no model with this commitment is registered"""
 
 
@@ -81,6 +81,14 @@ class NotTheChallenger(MoveRefused):
     """only the challenger of this dispute makes this move"""
 
 
+class OperandCount(MoveRefused):
+    """the model has another number of inputs (expected, got)"""
+
+
+class TensorSize(MoveRefused):
+    """an input's bytes are not as many as its header says (expected, got)"""
+
+
 class InputMismatch(MoveRefused):
     """these bytes are not the input of the claim (commitment expected, got)"""
 
@@ -89,7 +97,7 @@ class InputKnown(MoveRefused):
     """the input is public already"""
 
 
-class InputRequested(MoveRefused):
+class InputRequestedAlready(MoveRefused):
     """the input has been requested already"""
 
 
@@ -126,19 +134,19 @@ class NotTheChallengersTurn(MoveRefused):
 
 
 class AnswersAnother(MoveRefused):
-    """the move answers something else than what stands there (expected, got)"""
+    """what the move brings is not what stands there (expected, got)"""
 
 
-class OperatorOutside(MoveRefused):
+class AnotherPosition(MoveRefused):
+    """the dispute stands at another position (expected, got)"""
+
+
+class NodeOutside(MoveRefused):
     """the model has no such operator"""
 
 
 class OperatorGiven(MoveRefused):
     """a constant is fixed by the model and was checked when the roots were revealed"""
-
-
-class NodeUnknown(MoveRefused):
-    """no revealed node leads to this position"""
 
 
 class NodeKnown(MoveRefused):
@@ -182,7 +190,7 @@ class ElementOutside(MoveRefused):
 
 
 class OpeningRejected(MoveRefused):
-    """an opening does not belong to the operator roots"""
+    """an opening does not belong to the operator roots, or does not come in its order"""
 
 
 class OpeningMissing(MoveRefused):
@@ -199,6 +207,14 @@ class ClockRunning(MoveRefused):
 
 class ClockExpired(MoveRefused):
     """the time of this side is over"""
+
+
+class NotEscalating(MoveRefused):
+    """these terms know no stronger proof, or one has been shown"""
+
+
+class EscalationRefused(MoveRefused):
+    """no proof of this claim, of a kind that counts, was shown"""
 
 
 class RivalUndecided(MoveRefused):

@@ -48,22 +48,6 @@ def levels_below(height: int) -> int:
     return min(LEVELS, height)
 
 
-def parent(position: Position, header: Header) -> Position | None:
-    """The node whose reveal leads here; None at the top.
-
-    Raises:
-        NodeUnknown: the descent never comes by this position.
-    """
-    top, height = depth(header), position.height
-    on_the_way = 0 <= height <= top and (height == 0 or (top - height) % LEVELS == 0)
-    if not on_the_way or not 0 <= position.index < 1 << (top - height):
-        raise refusals.NodeUnknown(position)
-    if height == top:
-        return None
-    above = height + LEVELS if height else (top - 1) % LEVELS + 1
-    return Position(position.operator, above, position.index >> (above - height))
-
-
 def child(position: Position, number: int) -> Position:
     """Where the given child of a revealed node lies."""
     levels = levels_below(position.height)
@@ -132,18 +116,27 @@ def check_leaf(number: int, header: Header, data: bytes) -> bytes:
     return tensor_leaf(data)
 
 
+def committed(position: Position, header: Header, digest: bytes) -> bytes:
+    """What was committed to of the node or leaf with this digest: at the top of a tree the tensor root."""
+    at_top = position.height == depth(header)
+    return tensor_digest(header.dtype, header.shape, digest) if at_top else digest
+
+
 def check_opening(opening: Opening, header: Header, root: bytes) -> None:
     """Check that a leaf lies in the tensor with this tensor root.
 
     Raises:
-        OpeningRejected: it does not.
+        AnswersAnother: the tree is another tensor's.
+        LeafMalformed: another length than the header's.
+        OpeningRejected: the path does not lead to the tree's root.
     """
-    if len(opening.root) != HASH_BYTES or tensor_digest(header.dtype, header.shape, opening.root) != root:
-        raise refusals.OpeningRejected(opening.operand, opening.leaf, "root")
+    got = tensor_digest(header.dtype, header.shape, opening.root) if len(opening.root) == HASH_BYTES else b""
+    if got != root:
+        raise refusals.AnswersAnother(root, got)
+    leaf = check_leaf(opening.leaf, header, opening.data)
     try:
-        leaf = check_leaf(opening.leaf, header, opening.data)
         verify_opening(opening.root, leaf, opening.leaf, opening.path, depth(header))
-    except (refusals.LeafMalformed, ProofRejected) as error:
+    except ProofRejected as error:
         raise refusals.OpeningRejected(opening.operand, opening.leaf, str(error)) from error
 
 

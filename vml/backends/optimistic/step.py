@@ -32,16 +32,23 @@ class Openings:
         headers, roots: of the operator's inputs, in order.
 
     Raises:
-        OpeningRejected: an opening is not of an input, or not of its root.
+        OpeningRejected: an opening is not of an input, or not of its root, or they are not in strictly rising order.
     """
 
     def __init__(self, openings: Sequence[Opening], headers: Sequence[Header], roots: Sequence[bytes]) -> None:
         self._headers = headers
         self._leaves: dict[tuple[int, int], bytes] = {}
+        last = (0, -1)
         for opening in openings:
             if not 0 <= opening.operand < len(headers):
                 raise refusals.OpeningRejected(opening.operand, opening.leaf, "operand")
-            check_opening(opening, headers[opening.operand], roots[opening.operand])
+            if (opening.operand, opening.leaf) <= last:
+                raise refusals.OpeningRejected(opening.operand, opening.leaf, "order")
+            last = (opening.operand, opening.leaf)
+            try:
+                check_opening(opening, headers[opening.operand], roots[opening.operand])
+            except (refusals.AnswersAnother, refusals.LeafMalformed) as error:
+                raise refusals.OpeningRejected(opening.operand, opening.leaf, str(error)) from error
             self._leaves[opening.operand, opening.leaf] = opening.data
 
     def read(self, operand: int, position: int) -> int:
@@ -91,6 +98,12 @@ def require_wrong(
             raise refusals.StepAgrees(value)
         return
     headers = [model.nodes[ref].header for ref in node.inputs]
-    opened = Openings(openings, headers, [roots[ref] for ref in node.inputs])
+    opened = Openings(openings, headers, [_openable(model, ref, roots[ref]) for ref in node.inputs])
     if step(model, operator, index, opened.read) == value:
         raise refusals.StepAgrees(value)
+
+
+def _openable(model: Graph, node: int, root: bytes) -> bytes:
+    """The root under which leaves open: none where a published list gives a constant another root than the model."""
+    source = model.nodes[node]
+    return b"" if source.primitive == "constant" and source.attributes["root"] != root else root

@@ -10,19 +10,29 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vml.backends.optimistic import moves, shapes
-from vml.backends.optimistic.board import turn
-from vml.backends.optimistic.records import Assertion, Opening, Position, Result, Side, State, Status
+from vml.backends.optimistic import moves, refusals, shapes
+from vml.backends.optimistic.board import compare, require_quiet, turn
+from vml.backends.optimistic.records import (
+    Assertion,
+    Dispute,
+    Opening,
+    Position,
+    Result,
+    Side,
+    State,
+    Status,
+    question_id,
+)
 from vml.backends.optimistic.step import Step
 from vml.backends.optimistic.trace import Trace, first_difference
-from vml.merkle import ITEM_BYTES, LEAF_BYTES, tensors_root
+from vml.merkle import ITEM_BYTES, LEAF_BYTES, tensor_digest
 from vml.model.graph import Graph
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def asserter_moves(state: State, key: bytes, trace: Trace, now: int) -> Iterator[moves.Move]:
-    """Everything an asserter can do for one of its assertions at this moment.
+    """Everything an asserter can do for one of its assertions at this moment, and the game takes.
 
     Args:
         state: of the game.
@@ -33,38 +43,40 @@ def asserter_moves(state: State, key: bytes, trace: Trace, now: int) -> Iterator
     assertion = state.assertions[key]
     if assertion.status is not Status.OPEN:
         return
-    if assertion.request is not None:
+    if assertion.request is not None and now <= assertion.request.at + assertion.terms.asserter_clock_s:
         yield moves.RevealInput(key, trace.input_bytes())
-    asked: dict[Position | None, None] = {}
-    quiet = assertion.request is None
+    asked: dict[Position | None, Dispute] = {}
     for dispute in state.disputes.values():
         if dispute.assertion != key or dispute.result is not Result.OPEN:
             continue
-        quiet = False
         whose = turn(assertion, dispute, now)
-        if whose.side is Side.ASSERTER:
-            asked[dispute.position] = None
-        elif whose.expired:
+        if whose.side is Side.CHALLENGER and whose.expired:
             yield moves.ClaimTimeout(dispute.id)
-    for position in asked:
-        yield _reveal(assertion, position, trace)
-    if quiet and now > assertion.closes_at:
+        elif whose.side is Side.ASSERTER and not whose.expired:
+            asked.setdefault(dispute.position, dispute)  # what is shown for one counts for all
+    for dispute in asked.values():
+        yield _reveal(dispute, trace)
+    if settles(state, assertion, now):
         yield moves.Settle(key)
 
 
-def _reveal(assertion: Assertion, position: Position | None, trace: Trace) -> moves.Move:
+def settles(state: State, assertion: Assertion, now: int, limit: int = moves.SETTLE_LIMIT) -> bool:
+    """Whether the game takes the move that settles an open assertion, or the part of it that `limit` allows."""
+    try:
+        require_quiet(assertion, now)
+        compare(state.assertions, state.questions[question_id(assertion.claim)], assertion, now, limit)
+    except refusals.MoveRefused:
+        return False
+    return True
+
+
+def _reveal(dispute: Dispute, trace: Trace) -> moves.Move:
+    position = dispute.position
     if position is None:
-        return moves.RevealList(assertion.id, trace.roots)
-    assert assertion.roots is not None
-    header = trace.graph.nodes[position.operator].header
-    above = shapes.parent(position, header)
-    answers = assertion.roots[position.operator]
-    if above is not None:
-        content = assertion.reveals[above].content
-        answers = content[position.index % len(content)]
+        return moves.RevealList(dispute.assertion, trace.roots)
     if position.height:
-        return moves.RevealNode(assertion.id, position, answers, trace.children(position))
-    return moves.RevealLeaf(assertion.id, position, answers, trace.leaf(position.operator, position.index))
+        return moves.RevealNode(dispute.id, position, trace.children(position))
+    return moves.RevealLeaf(dispute.id, position, trace.leaf(position.operator, position.index))
 
 
 class Complaint(Protocol):
@@ -158,32 +170,48 @@ def challenger_move(state: State, key: bytes, complaint: Complaint, now: int) ->
     whose = turn(assertion, dispute, now)
     if whose.side is Side.ASSERTER:
         return moves.ClaimTimeout(key) if whose.expired else None
+    if whose.expired:
+        return None
     position = dispute.position
     if position is None:
         assert assertion.roots is not None
         operator = complaint.operator(assertion.roots)
-        return None if operator is None else moves.PickOperator(key, tensors_root(assertion.roots), operator)
-    reveal = assertion.reveals[position]
+        return None if operator is None else moves.PickOperator(key, operator, assertion.roots[operator])
+    content = assertion.reveals[position].content
     if position.height:
-        child = complaint.child(position, reveal.content)
-        return None if child is None else moves.PickChild(key, position, reveal.digest, child)
-    element = complaint.element(position, reveal.content[0])
+        child = complaint.child(position, content)
+        return None if child is None else moves.PickChild(key, position, child, content[child])
+    element = complaint.element(position, content[0])
     if element is None:
         return None
-    return moves.ProveStep(key, position, reveal.digest, element, complaint.openings(position.operator, element))
+    openings = complaint.openings(position.operator, element)
+    return moves.ProveStep(key, position, content[0], element, openings)
 
 
 def fraud(assertion: Assertion, published: Trace, mine: Trace, step: Step) -> moves.ProveFraud | None:
-    """One move against a published trace: the first operator, and its first element, that are not mine."""
-    operator = first_difference(mine.roots, published.roots)
-    if operator is None:
+    """One move against a published or revealed list whose data are at hand, in place of a dispute.
+
+    Args:
+        assertion: the false one.
+        published: the asserter's trace.
+        mine: the right one.
+        step: how one element is computed.
+
+    Returns:
+        The first element of the first operator that is not mine. None where there is none, where the list does not even
+        hold together (then `ProveList` shows it), or where it is not the one committed to, or not that of the data
+        (then only a dispute helps).
+    """
+    roots = published.roots
+    listed = assertion.trace == published.commitment() if assertion.roots is None else assertion.roots == roots
+    operator = first_difference(mine.roots, roots)
+    if not listed or operator is None or mine.graph.nodes[operator].primitive in ("input", "constant"):
         return None
+    header, tree = mine.graph.nodes[operator].header, published.tree(operator)
     wrong = np.flatnonzero(published.tensor(operator) != mine.tensor(operator))
-    if not wrong.size:
-        return None  # the published root is not that of the published data: the game has to be played
+    if not wrong.size or tensor_digest(header.dtype, header.shape, tree.root) != roots[operator]:
+        return None
     element = int(wrong[0])
-    header = mine.graph.nodes[operator].header
     output = published.opening(operator, -1, element * ITEM_BYTES[header.dtype] // LEAF_BYTES)
-    return moves.ProveFraud(
-        assertion.id, published.roots, operator, element, output, mine.openings(step, operator, element)
-    )
+    openings = mine.openings(step, operator, element)
+    return moves.ProveFraud(assertion.id, operator, roots[operator], output, element, openings, roots)

@@ -17,7 +17,16 @@ from vml.backends.optimistic import shapes
 from vml.backends.optimistic.records import Opening, Position
 from vml.backends.optimistic.step import Step
 from vml.claim import ZERO_CONTEXT, Claim
-from vml.merkle import ITEM_BYTES, LEAF_BYTES, Tree, tensor_bytes, tensor_root, tensor_tree, tensors_root
+from vml.merkle import (
+    ITEM_BYTES,
+    LEAF_BYTES,
+    Tree,
+    tensor_bytes,
+    tensor_root,
+    tensor_tree,
+    tensors_root,
+    trace_root,
+)
 from vml.model.graph import Graph
 
 if TYPE_CHECKING:
@@ -76,8 +85,8 @@ class Trace:
         return tuple(roots)
 
     def commitment(self) -> bytes:
-        """What an eager assertion publishes: ``tensors_root`` of all operator roots."""
-        return tensors_root(self.roots)
+        """What an eager assertion publishes: ``trace_root`` of all operator roots."""
+        return trace_root(self.roots)
 
     def claim(self, context: bytes = ZERO_CONTEXT) -> Claim:
         """The claim that this model on this input gave this output. Hashes inputs and outputs only."""
