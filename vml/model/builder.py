@@ -18,7 +18,9 @@ from vml.errors import UnsupportedModel
 from vml.merkle import tensor_root
 from vml.model.codec import View
 from vml.model.graph import Graph, Node, TensorSpec
+from vml.model.partial import CUTS
 from vml.model.primitives import PRIMITIVES
+from vml.model.primitives.base import MAX_TERMS
 from vml.model.tables import TABLES, load_table
 from vml.model.tensor import Header, Operand, contiguous, header_for, row_major
 
@@ -89,10 +91,17 @@ class Builder:
     _known: dict[Any, int] = field(default_factory=dict)
 
     def emit(self, primitive: str, shape: Sequence[int], inputs: Sequence[int], **attributes: Any) -> int:
-        """Append a node, or find an equal one; returns its index. Raises UnsupportedModel where SHAPE refuses."""
+        """Append a node, or find an equal one; returns its index. Raises UnsupportedModel where SHAPE refuses.
+
+        A reduction too long for one step becomes several nodes (``vml.model.partial``); the index is the last one's.
+        """
         operands = [Operand(self.nodes[ref].header, self.constants.get(ref)) for ref in inputs]
         try:
             header = PRIMITIVES[primitive].shape(attributes, tuple(shape), operands)
+            if primitive in CUTS:
+                (way,) = PRIMITIVES[primitive].cost(attributes, header, [operand.header for operand in operands])
+                if way.terms > MAX_TERMS and (cut := CUTS[primitive](self, header, inputs, attributes)) is not None:
+                    return cut
             return self._append(Node(primitive, header, tuple(inputs), attributes))
         except ValueError as error:
             raise UnsupportedModel(f"node {self.name!r} ({primitive}): {error}") from error

@@ -27,14 +27,12 @@ from vml.merkle import (
 )
 from vml.model.graph import Graph
 from vml.model.primitives import PRIMITIVES
+from vml.model.primitives.base import MAX_TERMS as MAX_TERMS
 from vml.model.primitives.base import Read, StepCost, Walk
 from vml.model.tensor import Header
 
 if TYPE_CHECKING:
     import numpy as np
-
-MAX_TERMS = 8192
-"""Terms of one step at most; a longer reduction needs partial sums, which do not exist yet."""
 
 WORD = 32
 

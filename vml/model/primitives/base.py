@@ -28,6 +28,9 @@ Read = Callable[[int, int], int]
 """Fetches one element: number of the operand, place in its flat storage."""
 Step = Callable[[Attributes, Header, Sequence[Header], int, Read], int]
 
+MAX_TERMS = 8192
+"""Terms of one step at most (``Terms.sol`` has the same); the builder cuts longer reductions into several nodes."""
+
 
 @dataclass(frozen=True)
 class Walk:
