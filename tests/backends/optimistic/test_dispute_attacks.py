@@ -327,7 +327,7 @@ def test_an_input_that_nobody_can_show_loses_by_time() -> None:
     key = move.id(1, b"\x01" * 20, MALLORY)
     w.do(BOB, moves.RequestInput(key))
     assert w.refused(MALLORY, moves.RevealInput(key, input_of(TRACE))) is refusals.InputMismatch
-    assert w.refused(MALLORY, moves.RevealInput(key, ())) is refusals.OperandCount
+    assert w.refused(MALLORY, moves.RevealInput(key, ())) is refusals.InputCount
     assert w.refused(MALLORY, moves.RevealInput(key, (b"short",))) is refusals.TensorSize
     assert w.refused(BOB, moves.ClaimInputTimeout(key)) is refusals.ClockRunning
     w.wait(TERMS.asserter_clock_s + 1)

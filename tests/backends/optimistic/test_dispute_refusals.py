@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.backends.optimistic.dispute_errors import CONTRACT_ERRORS, CONTRACT_ONLY
 from tests.backends.optimistic.dispute_world import (
     ALICE,
     BOB,
@@ -27,6 +30,7 @@ from vml.backends.optimistic.records import Position, Terms
 from vml.backends.optimistic.strategy import fraud
 from vml.claim import Claim
 
+CONTRACTS = Path(__file__).parents[3] / "verifier_contracts" / "src"
 X, DOUBLE, TOTAL = range(3)
 ZERO = bytes(32)
 Refusal = type[refusals.MoveRefused]
@@ -233,7 +237,7 @@ CASES: dict[Refusal, tuple[dict[str, object], Callable[[Scene], Refusal]]] = {
     refusals.WindowOpen: ({}, lambda s: s.refused(MALLORY, moves.Settle(s.key))),
     refusals.NotTheAsserter: ({}, lambda s: s.refused(BOB, moves.RevealList(s.key, s.trace.roots))),
     refusals.NotTheChallenger: ({}, lambda s: s.refused(ALICE, s.pick(s.descended(), 0))),
-    refusals.OperandCount: (SECRET, unfit),
+    refusals.InputCount: (SECRET, unfit),
     refusals.TensorSize: (SECRET, lambda s: unfit(s, bytes(20_999))),
     refusals.InputMismatch: (SECRET, lambda s: unfit(s, bytes(21_000))),
     refusals.InputKnown: ({}, lambda s: s.refused(BOB, moves.RequestInput(s.key))),
@@ -246,7 +250,6 @@ CASES: dict[Refusal, tuple[dict[str, object], Callable[[Scene], Refusal]]] = {
     refusals.ListConsistent: (EAGER, lambda s: s.refused(BOB, moves.ProveList(s.key, s.trace.roots))),
     refusals.TraceNotPublished: (LIE, prove_in_one),
     refusals.NotTheChallengersTurn: ({}, lambda s: s.refused(BOB, moves.PickOperator(s.open(), 0, ZERO))),
-    refusals.AnswersAnother: ({}, lambda s: s.refused(BOB, replace(s.pick(s.descended(), 0), digest=ZERO))),
     refusals.AnotherPosition: ({}, lambda s: s.refused(MALLORY, s.top(s.picked(), position=Position(DOUBLE, 1, 20)))),
     refusals.NodeOutside: ({**LIE, **EAGER}, lambda s: prove_in_one(s, operator=3)),
     refusals.NodeKnown: ({}, reveal_twice),
@@ -324,3 +327,16 @@ def test_the_lie_at_the_last_leaf_is_proved() -> None:
     dispute = scene.at_leaf()
     scene.attack(BOB, dispute, difference(TRACE))
     assert scene.wealth(BOB) == TERMS.slash_reward
+
+
+def test_refusals_are_named_like_the_contracts_errors() -> None:
+    every = {c for _, c in inspect.getmembers(refusals, inspect.isclass) if issubclass(c, refusals.MoveRefused)}
+    assert every - {refusals.MoveRefused} == set(CONTRACT_ERRORS)
+    declared = set(re.findall(r"^    error (\w+)\(", (CONTRACTS / "interfaces" / "IDisputeGame.sol").read_text(), re.M))
+    declared -= CONTRACT_ONLY.keys()
+    own = {refusal.__name__ for refusal in CONTRACT_ERRORS}
+    assert declared <= own
+    everywhere = "\n".join(path.read_text() for path in sorted(CONTRACTS.rglob("*.sol")))
+    for refusal, errors in CONTRACT_ERRORS.items():
+        assert (refusal.__name__ in declared) <= (refusal.__name__ in errors), refusal
+        assert all(f"error {error}(" in everywhere for error in errors), refusal

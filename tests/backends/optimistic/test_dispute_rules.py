@@ -103,10 +103,14 @@ def test_a_forged_leaf_does_not_prove_fraud_of_an_honest_asserter(revealed: bool
     forged = replace(forged, roots=TRACE.roots)
     assert w.refused(MALLORY, forged) is refusals.ListMismatch
     forged = replace(forged, root=TRACE.roots[DOUBLE])
-    assert w.refused(MALLORY, forged) is refusals.AnswersAnother
-    mixed = replace(forged.output, root=TRACE.tree(DOUBLE).root)
-    assert w.refused(MALLORY, replace(forged, output=mixed)) is refusals.OpeningRejected
-    assert w.refused(MALLORY, replace(forged, output=replace(mixed, data=mixed.data[1:]))) is refusals.LeafMalformed
+    assert w.refused(MALLORY, forged) is refusals.NodeMismatch
+    leaf = forged.output
+    for wrong, refusal in (
+        (replace(leaf, root=TRACE.tree(DOUBLE).root), refusals.NodeMismatch),
+        (replace(leaf, path=leaf.path[1:]), refusals.OpeningRejected),
+        (replace(leaf, data=leaf.data[1:]), refusals.LeafMalformed),
+    ):
+        assert w.refused(MALLORY, replace(forged, output=wrong)) is refusal
 
 
 def test_forged_openings_of_the_operands_prove_nothing() -> None:

@@ -18,7 +18,7 @@ from vml.backends.optimistic.records import (
 )
 from vml.backends.optimistic.step import Step, check_list, require_wrong
 from vml.keccak import HASH_BYTES
-from vml.merkle import trace_root
+from vml.merkle import tensor_digest, trace_root
 from vml.model.graph import Graph
 from vml.model.tensor import Header
 
@@ -104,7 +104,7 @@ class Disputes:
             raise refusals.ChildOutside(move.child)
         digest = children[move.child]
         if move.digest != digest:
-            raise refusals.AnswersAnother(digest, move.digest)
+            raise refusals.NodeMismatch(digest, move.digest)
         below = shapes.child(move.position, move.child)
         if shapes.is_padding(below, self._header(below.operator)):
             raise refusals.ChildIsPadding(move.child)
@@ -119,7 +119,7 @@ class Disputes:
         header, reveal = self._header(operator), assertion.reveals[move.position]
         digest = shapes.check_leaf(leaf, header, move.data)
         if digest != reveal.digest:
-            raise refusals.AnswersAnother(reveal.digest, digest)
+            raise refusals.NodeMismatch(reveal.digest, digest)
         value = shapes.element(move.data, leaf, number, header)
         assert assertion.roots is not None  # leaves are revealed after the list
         require_wrong(self.model, assertion.roots, self.step, operator, number, value, move.openings)
@@ -137,7 +137,9 @@ class Disputes:
         self._require_list(stands, move.roots)
         if move.root != move.roots[operator]:
             raise refusals.ListMismatch(move.roots[operator], move.root)
-        shapes.check_opening(output, header, move.root)
+        got = tensor_digest(header.dtype, header.shape, shapes.opened_root(output, header))
+        if got != move.root:
+            raise refusals.NodeMismatch(move.root, got)
         value = shapes.element(output.data, output.leaf, move.element, header)
         require_wrong(self.model, move.roots, self.step, operator, move.element, value, move.openings)
         self.board.slash(assertion, self.board.call.sender, "a wrong element was proved")

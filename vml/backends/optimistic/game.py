@@ -185,7 +185,7 @@ def _model(rules: Rules, commitment: bytes) -> Graph:
 def _input_root(model: Graph, data: tuple[bytes, ...]) -> bytes:
     """The commitment of tensors whose headers are those of the model's inputs."""
     if len(data) != len(model.inputs):
-        raise refusals.OperandCount(len(model.inputs), len(data))
+        raise refusals.InputCount(len(model.inputs), len(data))
     roots = []
     for part, spec in zip(data, model.inputs, strict=True):
         root = shapes.root_of_bytes(part, spec.header)

@@ -159,7 +159,7 @@ class ProveFraud:
 
     Args:
         operator, root: which operator, and its root in the list.
-        output: the leaf with the wrong element, in the operator's own tensor (operand -1).
+        output: the leaf with the wrong element, in the operator's own tensor; its `operand` and `root` say nothing.
         openings: what the step of `element` reads.
         roots: the list; a contract sees of it only this operator's root and those of its inputs, with their paths.
     """

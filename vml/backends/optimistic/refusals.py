@@ -81,7 +81,7 @@ class NotTheChallenger(MoveRefused):
     """only the challenger of this dispute makes this move"""
 
 
-class OperandCount(MoveRefused):
+class InputCount(MoveRefused):
     """the model has another number of inputs (expected, got)"""
 
 
@@ -133,10 +133,6 @@ class NotTheChallengersTurn(MoveRefused):
     """the asserter has not answered yet"""
 
 
-class AnswersAnother(MoveRefused):
-    """what the move brings is not what stands there (expected, got)"""
-
-
 class AnotherPosition(MoveRefused):
     """the dispute stands at another position (expected, got)"""
 
@@ -158,7 +154,7 @@ class ChildrenMalformed(MoveRefused):
 
 
 class NodeMismatch(MoveRefused):
-    """what is revealed does not hash to what was committed to (expected, got)"""
+    """what the move brings does not hash to what was committed to (expected, got)"""
 
 
 class PaddingNotEmpty(MoveRefused):

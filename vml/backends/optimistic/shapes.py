@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from vml.backends.optimistic import refusals
 from vml.backends.optimistic.records import LEVELS, Opening, Position
-from vml.errors import ProofRejected
 from vml.keccak import HASH_BYTES
 from vml.merkle import (
     EMPTY,
@@ -23,7 +22,6 @@ from vml.merkle import (
     tensor_leaf,
     tensor_leaf_count,
     tree_depth,
-    verify_opening,
 )
 from vml.model.tensor import Header
 
@@ -122,22 +120,35 @@ def committed(position: Position, header: Header, digest: bytes) -> bytes:
     return tensor_digest(header.dtype, header.shape, digest) if at_top else digest
 
 
+def opened_root(opening: Opening, header: Header) -> bytes:
+    """The root of the tree to which a leaf and its path lead.
+
+    Raises:
+        LeafMalformed: another length than the header's.
+        OpeningRejected: the path is not one digest for each level.
+    """
+    digest, path = check_leaf(opening.leaf, header, opening.data), opening.path
+    if len(path) != depth(header) or any(len(sibling) != HASH_BYTES for sibling in path):
+        raise refusals.OpeningRejected(opening.operand, opening.leaf, "path")
+    for level, sibling in enumerate(path):
+        digest = merkle_node(sibling, digest) if opening.leaf >> level & 1 else merkle_node(digest, sibling)
+    return digest
+
+
 def check_opening(opening: Opening, header: Header, root: bytes) -> None:
     """Check that a leaf lies in the tensor with this tensor root.
 
     Raises:
-        AnswersAnother: the tree is another tensor's.
-        LeafMalformed: another length than the header's.
-        OpeningRejected: the path does not lead to the tree's root.
+        OpeningRejected: it does not.
     """
-    got = tensor_digest(header.dtype, header.shape, opening.root) if len(opening.root) == HASH_BYTES else b""
-    if got != root:
-        raise refusals.AnswersAnother(root, got)
-    leaf = check_leaf(opening.leaf, header, opening.data)
+    if len(opening.root) != HASH_BYTES or tensor_digest(header.dtype, header.shape, opening.root) != root:
+        raise refusals.OpeningRejected(opening.operand, opening.leaf, "root")
     try:
-        verify_opening(opening.root, leaf, opening.leaf, opening.path, depth(header))
-    except ProofRejected as error:
+        tree = opened_root(opening, header)
+    except refusals.LeafMalformed as error:
         raise refusals.OpeningRejected(opening.operand, opening.leaf, str(error)) from error
+    if tree != opening.root:
+        raise refusals.OpeningRejected(opening.operand, opening.leaf, "path")
 
 
 def root_of_bytes(data: bytes, header: Header) -> bytes | None:

@@ -45,10 +45,7 @@ class Openings:
             if (opening.operand, opening.leaf) <= last:
                 raise refusals.OpeningRejected(opening.operand, opening.leaf, "order")
             last = (opening.operand, opening.leaf)
-            try:
-                check_opening(opening, headers[opening.operand], roots[opening.operand])
-            except (refusals.AnswersAnother, refusals.LeafMalformed) as error:
-                raise refusals.OpeningRejected(opening.operand, opening.leaf, str(error)) from error
+            check_opening(opening, headers[opening.operand], roots[opening.operand])
             self._leaves[opening.operand, opening.leaf] = opening.data
 
     def read(self, operand: int, position: int) -> int:
