@@ -135,13 +135,19 @@ class EvidenceRejected(VerificationError):
 
 
 class NotFinal(VerificationError):
-    """The claim may still be disputed."""
+    """The claim may still be disputed, or nothing shows that it cannot.
+
+    Args:
+        until: unix time before which it cannot become final; None where that is not known.
+        detail: why, and what to do.
+    """
 
     exit_code = 7
 
-    def __init__(self, until: int) -> None:
+    def __init__(self, until: int | None, detail: str = "") -> None:
         self.until = until
-        super().__init__(f"not final before unix time {until}")
+        head = "not final" if until is None else f"not final before unix time {until}"
+        super().__init__(f"{head}: {detail}" if detail else head)
 
 
 class PolicyRejected(VerificationError):

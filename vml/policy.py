@@ -165,7 +165,7 @@ class Policy(BaseModel):
 
     version: Literal[1] = 1
     backends: frozenset[str] | None = NonEmpty
-    assurance: frozenset[Literal["cryptographic", "economic", "hardware"]] | None = NonEmpty
+    assurance: frozenset[Literal["cryptographic", "economic", "hardware", "recomputed"]] | None = NonEmpty
     semantics: frozenset[str] | None = NonEmpty
     min_security_bits: Annotated[int, Field(ge=1, le=512)] | None = None
     setups: frozenset[Bytes32] | None = NonEmpty

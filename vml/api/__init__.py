@@ -10,8 +10,9 @@ from vml.api.cache import CacheEntry, cache_entries, cache_folder, clear_cache
 from vml.api.identity import accepted_models, recorded_identities
 from vml.api.keys import key_record, read_key, read_opening, save_opening, save_verifying_key
 from vml.api.models import ModelLike, compile, load_model
+from vml.api.outside import chain_view, held_model
 from vml.api.pins import accepted_keys
-from vml.api.planning import Choice, Option, choose_backend, plan
+from vml.api.planning import Choice, Option, choose_backend, picked, plan
 from vml.api.proving import prove, require_batch, setup, with_context_preimage
 from vml.api.verifying import verify
 
@@ -24,11 +25,14 @@ __all__ = [
     "accepted_models",
     "cache_entries",
     "cache_folder",
+    "chain_view",
     "choose_backend",
     "clear_cache",
     "compile",
+    "held_model",
     "key_record",
     "load_model",
+    "picked",
     "plan",
     "prove",
     "read_key",

@@ -52,25 +52,44 @@ def plan(model: Model, visibility: Visibility = PUBLIC, *, batch: bool = False) 
         batch: several inputs in one proof.
 
     Returns:
-        One option a backend, those that serve first, the fastest of them first.
+        One option a backend: those that serve first, of these those that prove, the fastest of them first.
     """
     options = [_option(name, model, visibility, batch) for name in BACKENDS]
-    return tuple(sorted(options, key=lambda option: (not option.serves, _seconds(option), option.backend)))
+    return tuple(sorted(options, key=_rank))
+
+
+def picked(options: tuple[Option, ...]) -> Option | None:
+    """The option that "auto" takes: the fastest that serves with a proof. A bond in place of one is asked for by name.
+
+    Args:
+        options: as `plan` gives them.
+
+    Returns:
+        None where no proof can be made.
+    """
+    return next((option for option in options if option.serves and _proves(option)), None)
+
+
+def _proves(option: Option) -> bool:
+    return option.capabilities.assurance == "cryptographic"
 
 
 def choose_backend(model: Model, visibility: Visibility = PUBLIC, *, batch: bool = False) -> Choice:
-    """Pick the fastest backend that can serve, and say why.
+    """Pick the fastest backend that can serve with a proof, and say why.
 
     Raises:
         BackendUnavailable: none can; the message gives each one's reason.
     """
     options = plan(model, visibility, batch=batch)
-    best = options[0]
-    if not best.serves:
+    best = picked(options)
+    if best is None:
         reasons = "; ".join(f"{option.backend}: {', '.join(option.why)}" for option in options)
-        raise BackendUnavailable(f"no backend can prove this model here. {reasons}")
-    others = [f"{option.backend} cannot ({option.why[0]})" for option in options[1:] if not option.serves]
-    slower = [f"{option.backend} is slower" for option in options[1:] if option.serves]
+        bonds = [option.backend for option in options if option.serves]
+        ask = f" Without a proof, with a bond: --backend {' or '.join(bonds)}." if bonds else ""
+        raise BackendUnavailable(f"no backend can prove this model here.{ask} {reasons}")
+    rest = [option for option in options if option is not best]
+    others = [f"{option.backend} cannot ({option.why[0]})" for option in rest if not option.serves]
+    slower = [f"{option.backend} is slower" for option in rest if option.serves and _proves(option)]
     why = ", ".join([*best.why, *slower, *others])
     return Choice(best.backend, why, options)
 
@@ -102,7 +121,12 @@ def _option(name: str, model: Model, visibility: Visibility, batch: bool) -> Opt
     return Option(name, able, estimate, True, (why, *estimate.reasons))
 
 
+def _rank(option: Option) -> tuple[bool, bool, float, str]:
+    """What options are ordered by."""
+    return not option.serves, not _proves(option), _seconds(option), option.backend
+
+
 def _seconds(option: Option) -> float:
-    """What options are ordered by: seconds for a proof, the unknown last."""
+    """Seconds for a proof, the unknown last."""
     known = option.estimate is not None and option.estimate.prove_s is not None
     return option.estimate.prove_s if known else float("inf")  # type: ignore[union-attr,return-value]

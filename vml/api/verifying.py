@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vml.api.identity import accepted_models
 from vml.api.models import ModelLike
+from vml.api.outside import chain_view, held_model
 from vml.api.pins import accepted_keys
 from vml.backends import backend_of_scheme, get_backend
 from vml.backends.types import PINNED_KEYS, ClaimExpectation, Environment, VerifiedClaim
@@ -37,7 +38,8 @@ def verify(
     Args:
         proof: the proof, or its bytes.
         model: what it must be about: a 32-byte identity, several accepted ones, "0x…", a compiled folder (its
-            commitment and the identities recorded there), an .onnx file, or a `Model`.
+            commitment and the identities recorded there), an .onnx file, or a `Model`. A folder or a `Model` is run
+            again where the backend asks for that (optimistic).
         context: 32 bytes the claim must be bound to; zero expects a proof that is replayable on purpose.
         policy: what is good enough; None takes `Policy.default()`, which refuses unsafe set-ups.
         input: arrays by name the proof must be about; None accepts any input.
@@ -46,7 +48,7 @@ def verify(
         key: the verifying key it must be checked with: its digest ("0x…", 32 bytes, or several accepted ones) or a
             folder that ``vml setup -o`` wrote. None takes what the policy, the compiled folder or its weights say,
             where the backend asks for that.
-        environment: clock, chain, limits.
+        environment: clock, chain, limits. Its `chain` is made of its `rpc` where the backend reads one.
 
     Returns:
         The verdict: what was proved, how strongly, and what it rests on.
@@ -82,6 +84,11 @@ def verify(
     keys = accepted_keys(model, decoded, key=key, policy=policy)
     if keys is not None:
         environment = replace(environment, pins={**environment.pins, PINNED_KEYS: keys})
+    able = backend.capabilities()
+    if environment.model is None:
+        environment = replace(environment, model=held_model(model, able))
+    if environment.chain is None and environment.rpc is not None and able.assurance == "economic":
+        environment = replace(environment, chain=chain_view(environment.rpc))
     verdict = backend.verify(decoded, expected, policy, environment)
 
     # step 4: the verdict is about the claims that were asked for; a backend that forgets to look cannot hide it

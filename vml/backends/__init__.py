@@ -91,6 +91,7 @@ class Backend(Protocol):
 
 BACKENDS: dict[str, str] = {
     "ezkl": "vml.backends.ezkl:EzklBackend",
+    "optimistic": "vml.backends.optimistic:OptimisticBackend",
     "sumcheck": "vml.backends.sumcheck:SumcheckBackend",
 }
 """Backend name to ``module:attribute`` of a class that is built without arguments."""

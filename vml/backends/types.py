@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from vml.claim import Claim
 
-Assurance: TypeAlias = Literal["cryptographic", "economic", "hardware"]
+Assurance: TypeAlias = Literal["cryptographic", "economic", "hardware", "recomputed"]
 InputVisibility: TypeAlias = Literal["public", "hashed", "private"]
 ModelVisibility: TypeAlias = Literal["public", "private"]
 
@@ -19,8 +19,33 @@ ZERO_32 = bytes(32)
 PINNED_KEYS = "verifying_keys"
 """Name, in `Environment.pins`, of the digests of verifying keys that a verifier accepts."""
 
+DISPUTE_GAMES = "dispute_games"
+"""Name, in `Environment.pins`, of the (chain id, 20-byte address) of dispute games that a verifier accepts."""
+
+DISPUTE_TERMS = "dispute_terms"
+"""Name, in `Environment.pins`, of the 32-byte digests of the terms under which it accepts a final assertion."""
+
 Progress: TypeAlias = Callable[[str, float], None]
 """Called with a stage name and the fraction of it that is done, from 0.0 to 1.0."""
+
+
+class ChainView(Protocol):
+    """A chain as a verifier reads it: one node's word for the latest state."""
+
+    @property
+    def chain_id(self) -> int:
+        """EIP-155 chain id."""
+
+    def call(self, to: str, data: bytes) -> bytes:
+        """What a contract answers, without a transaction.
+
+        Args:
+            to: its address, ``0x`` and 40 hex digits.
+            data: calldata.
+
+        Raises:
+            ChainError: it reverted, or the node does not answer.
+        """
 
 
 @dataclass(frozen=True)
@@ -76,6 +101,7 @@ class Capabilities:
             has none: the integers follow from its calibration, too.
         pinned_key: the identity does not bind the verifying key, so a verifier brings digests of its own
             (`PINNED_KEYS`); a proof's word for it is worth nothing.
+        recomputes: a verifier who holds the model (`Environment.model`) runs it again instead of trusting anybody.
     """
 
     assurance: Assurance
@@ -88,6 +114,32 @@ class Capabilities:
     batch: bool = False
     exact: bool = False
     pinned_key: bool = False
+    recomputes: bool = False
+
+
+@dataclass(frozen=True)
+class DisputeEstimate:
+    """The longest and dearest dispute about one model, under one profile. Money is in wei.
+
+    Args:
+        profile: name of what is assumed of a chain.
+        asserter_gas, challenger_gas: of all moves of each side; the challenger's end with the dearest step.
+        input_gas: of publishing the input.
+        step_gas: of the dearest one-step proof alone.
+        window_s: how long a dispute can be opened.
+        resolution_s: after so many seconds nothing is open, whatever anybody does.
+        asserter_bond, challenger_bond: what each side puts up.
+    """
+
+    profile: str
+    asserter_gas: int
+    challenger_gas: int
+    input_gas: int
+    step_gas: int
+    window_s: int
+    resolution_s: int
+    asserter_bond: int
+    challenger_bond: int
 
 
 @dataclass(frozen=True)
@@ -101,6 +153,7 @@ class Estimate:
         memory_bytes: peak resident memory of the heavier of set-up and proof.
         proof_bytes: size of the proof envelope.
         reasons: why it does not fit, or remarks; never empty when ``fits`` is false.
+        disputes: the worst dispute under each profile, where a proof can be disputed.
     """
 
     fits: bool
@@ -109,6 +162,31 @@ class Estimate:
     memory_bytes: int | None = None
     proof_bytes: int | None = None
     reasons: tuple[str, ...] = ()
+    disputes: tuple[DisputeEstimate, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asserting:
+    """Where, by whom and under which terms claims are asserted (optimistic). Without a game: nowhere, by nobody.
+
+    Args:
+        chain_id: EIP-155 chain id.
+        game: 20-byte address of the dispute game.
+        asserter: 20-byte address of who puts up the bond.
+        terms: 32-byte digest of terms that the game offers.
+        nonce: tells apart the assertions that one asserter makes of one claim.
+        commit_trace: commit to every operator's output as well, for an assertion with a published trace.
+        sign: the asserter's signature, 65 bytes r, s, v, of the EIP-712 message with these 32-byte domain separator
+            and struct hash; None leaves the assertion unsigned.
+    """
+
+    chain_id: int = 0
+    game: bytes = bytes(20)
+    asserter: bytes = bytes(20)
+    terms: bytes = ZERO_32
+    nonce: int = 0
+    commit_trace: bool = False
+    sign: Callable[[bytes, bytes], bytes] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -127,6 +205,7 @@ class SetupOptions:
         memory_limit_bytes: refuse, or stop, work above this; None takes most of what is free.
         time_limit_s: stop a worker after this many seconds.
         check: make the set-up again from scratch and compare it with what is recorded.
+        asserting: where and by whom the claims are asserted (optimistic).
         progress: called while the work goes on.
     """
 
@@ -140,6 +219,7 @@ class SetupOptions:
     memory_limit_bytes: int | None = None
     time_limit_s: float | None = None
     check: bool = False
+    asserting: Asserting | None = None
     progress: Progress | None = None
 
 
@@ -156,6 +236,7 @@ class Keys:
         setup_id: 32-byte id of the set-up; None where there is none.
         unsafe_setup: the maker of the set-up could forge proofs.
         compiled: the model itself, where proving needs it besides the directory.
+        asserting: where and by whom claims are asserted, where proofs are assertions.
     """
 
     backend: str
@@ -166,6 +247,7 @@ class Keys:
     setup_id: bytes | None = None
     unsafe_setup: bool = False
     compiled: Any = field(default=None, repr=False, compare=False)
+    asserting: Asserting | None = None
 
 
 @dataclass(frozen=True)
@@ -208,15 +290,17 @@ class Environment:
     Args:
         now: unix time in seconds; None where the backend needs no clock.
         rpc: URL of a chain node.
-        model: the compiled model, where the verifier holds it.
+        chain: a chain to read; `vml.verify` makes it of `rpc` where the backend needs one.
+        model: the compiled model, loaded and validated, where the verifier holds it.
         pins: further material a backend trusts, by name: `PINNED_KEYS` is a frozenset of 32-byte digests of
-            the keys that this verifier accepts.
+            the keys that this verifier accepts; `DISPUTE_GAMES` and `DISPUTE_TERMS` likewise.
         time_limit_s: most seconds a verification may take.
         memory_limit_bytes: most memory a verification may take.
     """
 
     now: int | None = None
     rpc: str | None = None
+    chain: ChainView | None = None
     model: Any = None
     pins: Mapping[str, Any] = field(default_factory=dict)
     time_limit_s: float = 120.0
@@ -231,7 +315,7 @@ class VerifiedClaim:
         claims: the claims that were verified, in the envelope's order.
         backend: name in the table of backends.
         scheme: scheme name of the proof.
-        assurance: ``cryptographic``, ``economic`` or ``hardware``.
+        assurance: ``cryptographic``, ``economic``, ``hardware``, or ``recomputed`` where this verifier ran the model.
         semantics: name of the arithmetic the outputs follow.
         security_bits: conservative estimate.
         hidden: what the proof does not reveal, each with how it is hidden.
@@ -243,6 +327,7 @@ class VerifiedClaim:
         simulated: evidence came from a simulator.
         unsafe_setup: somebody known could forge proofs under this set-up, or nobody vouches for it.
         final: no dispute can change the result any more.
+        remarks: what else was found, in plain words; nothing rests on it.
     """
 
     claims: tuple[Claim, ...]
@@ -260,3 +345,4 @@ class VerifiedClaim:
     simulated: bool = False
     unsafe_setup: bool = False
     final: bool = True
+    remarks: tuple[str, ...] = ()

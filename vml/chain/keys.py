@@ -44,6 +44,18 @@ class Signer:
             raise ChainError(f"the transaction cannot be signed: {error}") from None
 
 
+    def sign_message(self, domain: bytes, message: bytes) -> bytes:
+        """The signature of a message of EIP-712: 65 bytes r, s, v.
+
+        Args:
+            domain: 32-byte domain separator.
+            message: 32-byte struct hash.
+        """
+        from eth_account.messages import SignableMessage
+
+        return bytes(self._account.sign_message(SignableMessage(b"\x01", domain, message)).signature)
+
+
 def from_private_key(key: str) -> Signer:
     """The account of a private key.
 

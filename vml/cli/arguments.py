@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from vml.backends.types import SetupOptions, Visibility
+    from vml.backends.types import Asserting, SetupOptions, Visibility
+    from vml.chain.keys import Signer
     from vml.claim import Context
     from vml.model import Model
 
@@ -28,6 +29,10 @@ InputRange = Annotated[
     typer.Option("--input-range", metavar="LO HI", help="Range of every input, instead of samples."),
 ]
 Srs = Annotated[Path | None, typer.Option("--srs", help="Set-up file; default: an imported one, else a test one.")]
+Game = Annotated[str | None, typer.Option("--game", metavar="ADDRESS", help="Contract of the dispute game.")]
+Keystore = Annotated[
+    Path | None, typer.Option("--keystore", metavar="FILE", help="Encrypted key; default: VML_PRIVATE_KEY.")
+]
 OnChain = Annotated[
     bool, typer.Option("--on-chain", help="Keys for a contract: cheap to check, slower to prove (ezkl).")
 ]
@@ -95,6 +100,85 @@ def read_model(
 
     samples = None if calibrate is None else load_arrays(calibrate)
     return api.load_model(model, calibration=samples, input_range=input_range, progress=progress)
+
+
+def read_asserting(
+    game: str | None,
+    chain_id: int | None,
+    terms: str | None,
+    asserter: str | None,
+    keystore: Path | None,
+    *,
+    nonce: int = 0,
+    commit_trace: bool = False,
+) -> Asserting:
+    """Where and by whom an output is asserted; signed where a key is found, and then by its account.
+
+    Args:
+        game, chain_id, terms: all, or none for a bundle that is asserted nowhere.
+        asserter: address; not needed with a key.
+        keystore: encrypted key; None takes the environment's, if there is one.
+        nonce, commit_trace: see `vml.backends.types.Asserting`.
+
+    Raises:
+        ValueError: some of what belongs together is missing, or the key is another account's.
+        BackendUnavailable: signing needs the extra ``chain``.
+    """
+    from vml.backends.types import Asserting
+    from vml.claim import parse_address, parse_bytes32
+
+    if game is None:
+        names = ("--chain-id", "--terms", "--asserter", "--keystore")
+        for name, given in zip(names, (chain_id, terms, asserter, keystore), strict=True):
+            if given is not None:
+                raise ValueError(f"{name} says how something is asserted: say where, with --game")
+        if nonce:
+            raise ValueError("--nonce tells assertions apart: say where they are made, with --game")
+        return Asserting(commit_trace=commit_trace)
+    if chain_id is None or terms is None:
+        raise ValueError(
+            "--game needs --chain-id and --terms: an assertion is good in one game, under one set of terms"
+        )
+    signer = find_signer(keystore)
+    who = None if asserter is None else parse_address(asserter)
+    if who is None:
+        if signer is None:
+            raise ValueError(
+                "nobody asserts it: give a key (--keystore FILE or VML_PRIVATE_KEY), or --asserter ADDRESS"
+            )
+        who = parse_address(signer.address)
+    elif signer is not None and parse_address(signer.address) != who:
+        raise ValueError(f"the key is that of {signer.address}, not of --asserter {asserter}")
+    return Asserting(
+        chain_id=chain_id,
+        game=parse_address(game),
+        asserter=who,
+        terms=parse_bytes32(terms),
+        nonce=nonce,
+        commit_trace=commit_trace,
+        sign=None if signer is None else signer.sign_message,
+    )
+
+
+def find_signer(keystore: Path | None) -> Signer | None:
+    """The account to sign with: a keystore's, or the environment's; None where there is no key.
+
+    Raises:
+        ValueError: a key or file that is none, or no password.
+        BackendUnavailable: the extra ``chain`` is not installed.
+    """
+    import os
+    import sys
+
+    from vml.chain import keys
+
+    return keys.find(keystore, os.environ, _ask_password if sys.stdin.isatty() else None)
+
+
+def _ask_password() -> str:
+    from getpass import getpass
+
+    return getpass("password of the keystore: ")
 
 
 def setup_options(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vml.claim import checksum_address
 from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, hexed, size, table
 
 if TYPE_CHECKING:
@@ -60,6 +61,34 @@ def _proof(path: Path) -> dict[str, Any]:
         "assurance": None if able is None else able.assurance,
         "semantics": None if able is None else able.semantics,
         "payload_bytes": len(proof.payload),
+        **_assertion(proof),
+    }
+
+
+def _assertion(proof: Proof) -> dict[str, Any]:
+    """What an assertion bundle says of itself; nothing for other proofs.
+
+    Raises:
+        MalformedProof: the payload is no bundle.
+    """
+    if proof.backend != "optimistic":
+        return {}
+    from vml.backends.optimistic.payload import Bundle
+
+    bundle = Bundle.decode(proof.payload)
+    signed = "yes, not checked here" if bundle.signature else "by nobody"
+    trace = hexed(bundle.trace) if any(bundle.trace) else "not committed to"
+    if not bundle.asserted:
+        return {"asserted": "nowhere", "signed": signed, "trace": trace}
+    return {
+        "asserted": hexed(bundle.id),
+        "chain_id": bundle.chain_id,
+        "game": checksum_address(bundle.game),
+        "asserter": checksum_address(bundle.asserter),
+        "terms": hexed(bundle.terms),
+        "nonce": str(bundle.nonce),
+        "trace": trace,
+        "signed": signed,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, seconds
 
 if TYPE_CHECKING:
     from vml.api import Option
+    from vml.backends.types import DisputeEstimate
 
 app = command_app()
 
@@ -39,9 +41,10 @@ def plan(
     with out.progress() as progress:
         compiled = args.read_model(model, calibrate, input_range, progress)
         options = api.plan(compiled, visibility, batch=batch)
-    pick = options[0].backend if options[0].serves else None
+    best = api.picked(options)
+    pick = None if best is None else best.backend
     value = {"pick": pick, "visibility": str(visibility), "backends": [_row(option) for option in options]}
-    out.result(value, lambda console: _show(console, options, pick))
+    out.result(value, lambda console: _show(console, options, best))
 
 
 def _row(option: Option) -> dict[str, Any]:
@@ -54,6 +57,7 @@ def _row(option: Option) -> dict[str, Any]:
         "setup_s": cost.setup_s if cost else None,
         "memory_bytes": cost.memory_bytes if cost else None,
         "proof_bytes": cost.proof_bytes if cost else None,
+        "disputes": [_dispute(worst) for worst in cost.disputes] if cost else [],
         "assurance": able.assurance,
         "semantics": able.semantics,
         "trusts": list(able.trusts),
@@ -65,7 +69,26 @@ def _row(option: Option) -> dict[str, Any]:
     }
 
 
-def _show(console: Any, options: tuple[Option, ...], pick: str | None) -> None:
+def _dispute(worst: DisputeEstimate) -> dict[str, Any]:
+    """The worst dispute under one profile; wei as decimal strings, which no reader of JSON rounds."""
+    value = asdict(worst)
+    return {name: str(item) if name.endswith("_bond") else item for name, item in value.items()}
+
+
+def _worst(row: dict[str, Any]) -> str:
+    """The worst disputes in words."""
+    lines = []
+    for worst in row["disputes"]:
+        gas = worst["asserter_gas"] + worst["challenger_gas"]
+        lines.append(f"{worst['profile']}: {gas / 1e6:.2f} M gas, the last step {worst['step_gas'] / 1e6:.2f} M")
+        lines.append(f"  over after {worst['resolution_s'] / 86_400:.1f} days, window {worst['window_s'] / 3600:.1f} h")
+        bonds = [int(worst[name]) / 1e18 for name in ("asserter_bond", "challenger_bond")]
+        lines.append(f"  bonds {bonds[0]:.4g} and {bonds[1]:.4g} ether")
+    return "\n".join(lines) or "none"
+
+
+def _show(console: Any, options: tuple[Option, ...], best: Option | None) -> None:
+    pick = None if best is None else best.backend
     rows = table("", *(f"{option.backend} *" if option.backend == pick else option.backend for option in options))
     shown = [_row(option) for option in options]
     for title, cell in (
@@ -75,6 +98,7 @@ def _show(console: Any, options: tuple[Option, ...], pick: str | None) -> None:
         ("set up once", lambda row: seconds(row["setup_s"])),
         ("memory", lambda row: size(row["memory_bytes"])),
         ("proof", lambda row: size(row["proof_bytes"])),
+        ("worst dispute", _worst),
         ("assurance", lambda row: row["assurance"]),
         ("arithmetic", lambda row: row["semantics"]),
         ("you trust", lambda row: "\n".join(row["trusts"])),
@@ -83,4 +107,8 @@ def _show(console: Any, options: tuple[Option, ...], pick: str | None) -> None:
     ):
         add(rows, title, *(cell(row) for row in shown))
     console.print(rows)
-    console.print(f"* is what --backend auto takes: {options[0].why[0]}" if pick else "no backend can serve here")
+    if best is not None:
+        console.print(f"* is what --backend auto takes: {best.why[0]}")
+    else:
+        bonds = [option.backend for option in options if option.serves]
+        console.print(f"no backend proves it here; with a bond instead: {', '.join(bonds) or 'none either'}")

@@ -33,6 +33,17 @@ def prove(
     executor: Annotated[str, typer.Option("--executor", help="Where the work is done.")] = "local",
     calibrate: args.Calibrate = None,
     input_range: args.InputRange = None,
+    game: args.Game = None,
+    chain_id: Annotated[int | None, typer.Option("--chain-id", metavar="N", help="Chain of --game.", min=1)] = None,
+    terms: Annotated[str | None, typer.Option("--terms", metavar="0xDIGEST", help="Terms that --game offers.")] = None,
+    asserter: Annotated[
+        str | None, typer.Option("--asserter", metavar="ADDRESS", help="Who asserts, where no key signs.")
+    ] = None,
+    nonce: Annotated[int, typer.Option("--nonce", help="Tells apart assertions of one claim.", min=0)] = 0,
+    commit_trace: Annotated[
+        bool, typer.Option("--commit-trace", help="Commit to every operator's output (optimistic).")
+    ] = False,
+    keystore: args.Keystore = None,
     on_chain: args.OnChain = False,
     srs: args.Srs = None,
     memory_limit: args.MemoryLimit = None,
@@ -45,8 +56,12 @@ def prove(
 
     Keys are made on the way and kept for the next time (`vml setup` makes them beforehand). Without --context the
     proof can be replayed by anybody, on purpose.
+
+    With --backend optimistic nothing is proved: what comes out is an assertion bundle, for the dispute game that
+    --game, --chain-id and --terms name, signed with the key of --keystore or VML_PRIVATE_KEY where there is one.
     """
     from vml import api, files
+    from vml.backends.types import Asserting
     from vml.errors import BackendUnavailable
 
     out = Output(as_json, quiet)
@@ -70,7 +85,18 @@ def prove(
             backend, why = choice.backend, choice.why
             out.note(f"backend {backend}: {why}")
         api.require_batch(backend, batch, len(rows))
-        options = args.setup_options(visibility, srs, memory_limit, time_limit, progress, on_chain=on_chain)
+        asserting = args.read_asserting(
+            game, chain_id, terms, asserter, keystore, nonce=nonce, commit_trace=commit_trace
+        )
+        options = args.setup_options(
+            visibility,
+            srs,
+            memory_limit,
+            time_limit,
+            progress,
+            on_chain=on_chain,
+            asserting=None if asserting == Asserting() else asserting,
+        )
         keys = api.setup(compiled, backend, options)
         ready = time.monotonic()
         proof = api.prove(

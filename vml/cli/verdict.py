@@ -16,6 +16,7 @@ MEANINGS = {
     "cryptographic": "a proof: a false claim would have to break the cryptography named below",
     "economic": "a bond: nobody disputed the claim within its window",
     "hardware": "an attested key: a processor says it ran this code",
+    "recomputed": "a second run: this machine held the model, ran it on the same input, and got the same output",
 }
 
 
@@ -38,6 +39,7 @@ def accepted(verdict: VerifiedClaim) -> dict[str, Any]:
         "setup_id": None if verdict.setup_id is None else hexed(verdict.setup_id),
         "vk_digest": None if verdict.vk_digest is None else hexed(verdict.vk_digest),
         "engine": verdict.engine,
+        "remarks": list(verdict.remarks),
     }
 
 
@@ -60,6 +62,7 @@ def refused(error: dict[str, Any]) -> dict[str, Any]:
         "setup_id": None,
         "vk_digest": None,
         "engine": None,
+        "remarks": [],
         "error": error,
     }
 
@@ -74,6 +77,8 @@ def show(console: Console, verdict: VerifiedClaim, *, checked: Sequence[str], ex
         explain: say everything.
     """
     headline(console, "verified", f"{verdict.backend}, {verdict.assurance}, {verdict.security_bits} bits")
+    if not verdict.final:
+        headline(console, "not final", "it may still be disputed; accepted because the policy says so", "yellow")
     if verdict.unsafe_setup:
         headline(console, "unsafe set-up", "whoever made it can forge this proof; accepted because allowed", "yellow")
     if verdict.simulated:
@@ -84,6 +89,8 @@ def show(console: Console, verdict: VerifiedClaim, *, checked: Sequence[str], ex
             add(rows, "claim", f"{number} of {len(verdict.claims)}")
         for name, value in {**claim.to_json(), "digest": hexed(claim.digest())}.items():
             add(rows, name, value)
+    if verdict.remarks:
+        add(rows, "remarks", "\n".join(verdict.remarks))
     add(rows, "revealed", "\n".join(verdict.revealed) or "not said")
     if explain:
         add(rows, "assurance", MEANINGS[verdict.assurance])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vml.cli.arguments import read_context
+from vml.cli.arguments import Game, read_context
 from vml.cli.output import Debug, Json, Output, Quiet, command_app
+
+if TYPE_CHECKING:
+    from vml.backends.types import ChainView
 
 app = command_app()
 
@@ -32,6 +35,10 @@ def verify(
         typer.Option("--key", metavar="DIR|0xDIGEST", help="Verifying key: a folder of `vml setup -o`, or its digest."),
     ] = None,
     rpc: Annotated[str | None, typer.Option("--rpc", metavar="URL", help="Chain node.")] = None,
+    game: Game = None,
+    terms: Annotated[
+        list[str] | None, typer.Option("--terms", metavar="0xDIGEST", help="Terms you accept there; may be repeated.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say what was checked and trusted.")] = False,
     allow_unsafe_setup: Annotated[
         bool, typer.Option("--allow-unsafe-setup", help="Accept a test set-up, which can be forged.")
@@ -52,6 +59,7 @@ def verify(
     be one that is replayable on purpose.
     """
     from vml import api
+    from vml.backends import backend_of_scheme, get_backend
     from vml.backends.types import Environment
     from vml.cli import verdict as words
     from vml.policy import Policy
@@ -67,6 +75,9 @@ def verify(
     with out.progress() as progress:
         accepted = api.accepted_models(model, envelope, progress=progress)
         keys = api.accepted_keys(model, envelope, key=key, policy=rules, progress=progress)
+        able = get_backend(backend_of_scheme(envelope.scheme)).capabilities()
+        held = api.held_model(model, able, progress=progress)
+        chain, pins = _game(rpc, game, terms) if able.assurance == "economic" else (None, {})
     verdict = api.verify(
         envelope,
         model=accepted,
@@ -76,17 +87,39 @@ def verify(
         output=expected_output,
         salt=salt,
         key=keys,
-        environment=Environment(now=int(time.time()), rpc=rpc),
+        environment=Environment(now=int(time.time()), rpc=rpc, chain=chain, model=held, pins=pins),
     )
     checked = (
         f"model: {model}",
         f"input: {'any, none was given' if input is None else input}",
         f"output: {'any, none was given' if output is None else output}",
-        f"verifying key: {_key_source(key, keys)}",
+        f"verifying key: {'there is none' if verdict.vk_digest is None else _key_source(key, keys)}",
         f"context: {'none, replayable on purpose' if context is None else context}",
         f"policy: {'the default' if policy is None else policy}",
     )
     out.result(words.accepted(verdict), lambda c: words.show(c, verdict, checked=checked, explain=explain))
+
+
+def _game(
+    rpc: str | None, game: str | None, terms: list[str] | None
+) -> tuple[ChainView | None, dict[str, frozenset[Any]]]:
+    """The chain that decides a dispute, and what of it the verifier accepts; the proof's word for it is worth nothing.
+
+    Raises:
+        ValueError: a node without a game, a game without terms, or either without a node.
+    """
+    if rpc is None and game is None and not terms:
+        return None, {}
+    if rpc is None or game is None or not terms:
+        raise ValueError("--rpc, --game and --terms belong together: which node, which contract, under which terms")
+    from vml import api
+    from vml.backends.types import DISPUTE_GAMES, DISPUTE_TERMS
+    from vml.claim import parse_address, parse_bytes32
+
+    accepted = frozenset(map(parse_bytes32, terms))
+    address = parse_address(game)
+    chain = api.chain_view(rpc)
+    return chain, {DISPUTE_GAMES: frozenset({(chain.chain_id, address)}), DISPUTE_TERMS: accepted}
 
 
 def _key_source(key: str | None, keys: frozenset[bytes] | None) -> str:

@@ -143,6 +143,7 @@ def _refuse_options(options: SetupOptions) -> None:
         ("on_chain", options.on_chain),
         ("srs", options.srs is not None),
         ("time_limit_s", options.time_limit_s is not None),
+        ("asserting", options.asserting is not None),
     ):
         if given:
             raise ValueError(
