@@ -12,6 +12,8 @@ a network answers means nothing; what it costs to prove depends on its shape onl
 * ``mlp_N``: three square dense layers and a head of ten, with Relu, of about N weights. Their widths (56, 180, 575 and
   1,824) follow from N alone, and no two lie alike between powers of two.
 * ``lenet5``: the shipped, trained model in ``circuits/``.
+* ``resnet50``: ResNet-50 with the strides in its 3 x 3 convolutions, up to the softmax, on pictures of 224 x 224. Too
+  large for the provers' benchmarks, so not among ``NETWORKS``. Source: He et al. (2016); the strides as in torchvision.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 CIRCUITS = Path(__file__).resolve().parents[1] / "circuits"
 ROWS = 16
 """Calibration rows; weights are normalised over the same."""
+RESNET_ROWS = 4
+"""The same of ``resnet50``."""
 OPSET = 17
 
 
@@ -98,11 +102,22 @@ class _Sketch:
         scale, bias = _normalisation(found, (0,))
         return self._node("Gemm", [x, self._tensor(weights * scale), self._tensor(bias)], found * scale + bias)
 
+    def channels(self, x: str) -> int:
+        return int(self._seen[x].shape[1])
+
     def relu(self, x: str) -> str:
         return self._node("Relu", [x], np.maximum(self._seen[x], 0))
 
     def add(self, x: str, y: str) -> str:
         return self._node("Add", [x, y], self._seen[x] + self._seen[y])
+
+    def max_pooled(self, x: str) -> str:
+        """The largest of 3 x 3, with stride 2 and padding 1."""
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.pad(self._seen[x], [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=-np.inf), (3, 3), axis=(2, 3)
+        )
+        largest = windows[:, :, ::2, ::2].max(axis=(4, 5))
+        return self._node("MaxPool", [x], largest, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
 
     def pooled(self, x: str) -> str:
         """Average over all positions, flattened."""
@@ -207,6 +222,24 @@ def lenet5() -> Network:
     weights = sum(math.prod(tensor.dims) for tensor in onnx.load_from_string(source).graph.initializer)
     with np.load(folder / "calibration.npz") as rows, np.load(folder / "sample.npz") as sample:
         return Network("lenet5", source, weights, dict(rows), dict(sample))
+
+
+RESNET50 = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
+"""Inner width, blocks and stride of each stage; a block's output is four times as wide."""
+
+
+def resnet50(seed: int = 0) -> Network:
+    """ResNet-50 with batch normalisation folded: 25.5 million weights, 4.1 billion products."""
+    rows = images(RESNET_ROWS + 1, 224, seed)
+    net = _Sketch("resnet50", rows[:RESNET_ROWS], seed)
+    x = net.max_pooled(net.relu(net.conv("input", 64, 7, 2)))
+    for width, blocks, first in RESNET50:
+        for stride in (first, *[1] * (blocks - 1)):
+            shortcut = x if net.channels(x) == 4 * width else net.conv(x, 4 * width, 1, stride)
+            y = net.relu(net.conv(x, width, 1))
+            y = net.conv(net.relu(net.conv(y, width, 3, stride)), 4 * width, 1)
+            x = net.relu(net.add(shortcut, y))
+    return net.finish(net.softmax(net.dense(net.pooled(x), 1000)), rows[RESNET_ROWS:])
 
 
 GROWTH = (10**4, 10**5, 10**6, 10**7)

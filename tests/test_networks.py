@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 import vml
-from benchmarks.networks import NETWORKS, Network, mlp, mobilenet025, resnet8
+from benchmarks.networks import NETWORKS, Network, mlp, mobilenet025, resnet8, resnet50
 from vml.model.calibration import FloatModel
 
 
@@ -28,7 +28,11 @@ def _products(network: Network) -> int:
 
 @pytest.mark.parametrize(
     ("make", "weights", "products", "convolutions"),
-    [(resnet8, 77_706, 12_501_632, 9), (mobilenet025, 210_850, 7_489_664, 27)],
+    [
+        (resnet8, 77_706, 12_501_632, 9),
+        (mobilenet025, 210_850, 7_489_664, 27),
+        (resnet50, 25_530_472, 4_089_184_256, 53),
+    ],
 )
 def test_shapes_are_those_of_the_reference_models(make, weights: int, products: int, convolutions: int) -> None:
     network = make()
