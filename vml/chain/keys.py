@@ -43,7 +43,6 @@ class Signer:
         except (TypeError, ValueError) as error:
             raise ChainError(f"the transaction cannot be signed: {error}") from None
 
-
     def sign_message(self, domain: bytes, message: bytes) -> bytes:
         """The signature of a message of EIP-712: 65 bytes r, s, v.
 

@@ -111,4 +111,4 @@ def _show(console: Any, options: tuple[Option, ...], best: Option | None) -> Non
         console.print(f"* is what --backend auto takes: {best.why[0]}")
     else:
         bonds = [option.backend for option in options if option.serves]
-        console.print(f"no backend proves it here; with a bond instead: {', '.join(bonds) or 'none either'}")
+        console.print(f"no backend can serve here with a proof; with a bond: {', '.join(bonds) or 'none'}")
