@@ -30,9 +30,12 @@ TIERS = (
     ("vml.model.builder", "vml.model.views", "vml.model.numbers", "vml.model.scales", "vml.model.partial"),
     ("vml.model.lowering",),
     ("vml.model",),
+    ("vml.tee.reasons", "vml.tee.anchors", "vml.tee.evidence", "vml.tee.x509"),
+    ("vml.tee",),
     ("vml.policy",),
     ("vml.backends",),
     ("vml.chain",),
+    ("vml.dispute",),
     ("vml.api",),
     ("vml.serve", "vml"),
     ("vml.cli", "vml.__main__"),
@@ -41,6 +44,9 @@ TIERS = (
 # What `pip install vml` brings, by import name. Everything else is an extra.
 BASE = {"numpy", "Crypto", "pydantic", "yaml", "rfc8785", "rich", "typer", "click"}
 EXTRAS = {
+    "cbor2",
+    "cryptography",
+    "dcap_qvl",
     "eth_abi",
     "eth_account",
     "ezkl",
@@ -48,22 +54,25 @@ EXTRAS = {
     "google",  # protobuf, which onnx brings
     "hexbytes",
     "llvmlite",  # which numba brings
+    "lxml",
     "mpmath",
     "numba",
     "onnx",
     "onnxruntime",
     "onnxslim",
     "platformdirs",
+    "prometheus_client",
     "psutil",
     "pyrevm",
     "safetensors",
+    "signxml",
     "threadpoolctl",
     "torch",
     "web3",
 }
 
 # Loading these modules, with all they load in turn, loads no extra. Verifiers are added by their file names.
-LIGHT = ("vml", "vml.api", "vml.cli", "vml.proof", "vml.policy", "vml.claim", "vml.merkle", "vml.backends")
+LIGHT = ("vml", "vml.api", "vml.cli", "vml.proof", "vml.policy", "vml.claim", "vml.merkle", "vml.backends", "vml.tee")
 
 # What a verifier never loads, besides extras: modules with these last names.
 PROVING = ("prover", "setup", "autotune")

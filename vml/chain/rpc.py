@@ -48,6 +48,10 @@ class Refused(ChainError):
         super().__init__(f"the node refused {method}: {reason} (code {code})")
 
 
+class Unanswered(ChainError):
+    """The node did not answer, however often it was asked."""
+
+
 class Rpc:
     """Requests to one node.
 
@@ -76,7 +80,7 @@ class Rpc:
 
         Raises:
             Refused: the node answered with an error.
-            ChainError: no answer, or not one of JSON-RPC.
+            Unanswered: no answer, or not one of JSON-RPC.
         """
         problem = ""
         for attempt in range(self._attempts):
@@ -97,7 +101,7 @@ class Rpc:
             if refused.code not in TOO_MANY:
                 raise refused
             problem = refused.reason
-        raise ChainError(
+        raise Unanswered(
             f"{self.name} did not answer {method}, asked {self._attempts} times: {problem}; check the address and the "
             "connection, then run the same command again: it goes on where it stopped"
         )
