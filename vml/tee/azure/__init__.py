@@ -1,0 +1,1 @@
+"""TPM quotes of Azure's confidential VMs, bound to the hardware report."""
