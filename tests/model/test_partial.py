@@ -24,6 +24,7 @@ from vml.model.executor import Executor
 from vml.model.graph import Graph, TensorSpec
 from vml.model.onestep import MAX_TERMS, step_bound
 from vml.model.partial import cut_across, cut_apart
+from vml.model.primitives.base import MAX_LEAVES
 from vml.model.tensor import Header, contiguous
 
 CIRCUITS = Path(__file__).parents[2] / "circuits"
@@ -35,8 +36,9 @@ Make = Callable[[Builder], Value]
 
 @contextmanager
 def limit(terms: int) -> Iterator[None]:
-    """Another limit than the contract's."""
-    with mock.patch("vml.model.builder.MAX_TERMS", terms), mock.patch("vml.model.partial.MAX_TERMS", terms):
+    """Another limit than the contract's; a larger one stands for none at all."""
+    leaves = MAX_LEAVES if terms <= MAX_TERMS else 1 << 60
+    with mock.patch("vml.model.partial.MAX_TERMS", terms), mock.patch("vml.model.partial.MAX_LEAVES", leaves):
         yield
 
 
@@ -187,18 +189,17 @@ def test_any_views_and_small_limits(seed: int) -> None:
 
 
 def test_cuts_cover_every_position_once() -> None:
-    with limit(10):
-        for size in range(11, 400):
-            for inner in (1, 2, 3, 7, 10):
-                apart, across = cut_apart((3, size, inner)), cut_across((3, size, inner))
-                for cut in (apart, across):
-                    assert (cut.axis, cut.outer) == (1, (3, cut.count))
-                    assert math.prod(cut.inner) <= 10
-                rest = 0 if apart.rest is None else apart.rest[1]
-                assert apart.step == apart.length
-                assert apart.count * apart.length + rest == size
-                assert across.rest is None
-                assert across.step <= across.length
+    for size in range(11, 400):
+        for inner in (1, 2, 3, 7, 10):
+            apart, across = cut_apart((3, size, inner), 10), cut_across((3, size, inner), 10)
+            for cut in (apart, across):
+                assert (cut.axis, cut.outer) == (1, (3, cut.count))
+                assert math.prod(cut.inner) <= 10
+            rest = 0 if apart.rest is None else apart.rest[1]
+            assert apart.step == apart.length
+            assert apart.count * apart.length + rest == size
+            assert across.rest is None
+            assert across.step <= across.length
 
 
 def test_a_rescale_per_channel_behind() -> None:
@@ -234,6 +235,26 @@ def test_blocks_whose_sums_could_leave_62_bits_stay_together() -> None:
         return b.dot((), (1 << 13,), (x, View(0, (1,))), (b.constant(w), View(0, (1,))))
 
     assert terms_of(built(make, 2)) == [1 << 13]
+
+
+@pytest.mark.parametrize("primitive", ["dot", "reduce_sum", "reduce_max", "argmax"])
+@pytest.mark.parametrize(("length", "width"), [(161, 512), (1024, 768), (1021, 40)])
+def test_terms_that_lie_apart(primitive: str, length: int, width: int) -> None:
+    """Attention over a long sequence: the values of one feature lie ``width`` elements apart."""
+
+    def make(b: Builder) -> Value:
+        x = b.input(0, (length, width), -32_000, 32_000, Fraction(1), "int")
+        shares = b.input(1, (length,), 0, 99, Fraction(1), "int")
+        over = View(3, (1, width))
+        if primitive == "dot":
+            return b.dot((2,), (length,), (shares, View(0, (0, 1))), (x, over))
+        loops = {"length": length} if primitive == "argmax" else {"reduced": (length,)}
+        return Value(b.emit(primitive, (2,), [x.ref], x=over, **loops), (2,), contiguous((2,)))
+
+    graph = check(make)
+    bounds = [step_bound(graph, k) for k, node in enumerate(graph.nodes) if node.inputs]
+    assert max(bound.leaves for bound in bounds) <= MAX_LEAVES
+    assert max(bound.transaction_gas for bound in bounds) < 1 << 24
 
 
 def test_topk_stays_whole() -> None:

@@ -18,9 +18,8 @@ from vml.errors import UnsupportedModel
 from vml.merkle import tensor_root
 from vml.model.codec import View
 from vml.model.graph import Graph, Node, TensorSpec
-from vml.model.partial import CUTS
+from vml.model.partial import CUTS, cut_long
 from vml.model.primitives import PRIMITIVES
-from vml.model.primitives.base import MAX_TERMS
 from vml.model.tables import TABLES, load_table
 from vml.model.tensor import Header, Operand, contiguous, header_for, row_major
 
@@ -98,10 +97,8 @@ class Builder:
         operands = [Operand(self.nodes[ref].header, self.constants.get(ref)) for ref in inputs]
         try:
             header = PRIMITIVES[primitive].shape(attributes, tuple(shape), operands)
-            if primitive in CUTS:
-                (way,) = PRIMITIVES[primitive].cost(attributes, header, [operand.header for operand in operands])
-                if way.terms > MAX_TERMS and (cut := CUTS[primitive](self, header, inputs, attributes)) is not None:
-                    return cut
+            if primitive in CUTS and (last := cut_long(self, primitive, header, inputs, attributes)) is not None:
+                return last
             return self._append(Node(primitive, header, tuple(inputs), attributes))
         except ValueError as error:
             raise UnsupportedModel(f"node {self.name!r} ({primitive}): {error}") from error

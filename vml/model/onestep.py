@@ -29,6 +29,7 @@ from vml.model.graph import Graph
 from vml.model.primitives import PRIMITIVES
 from vml.model.primitives.base import MAX_TERMS as MAX_TERMS
 from vml.model.primitives.base import Read, StepCost, Walk
+from vml.model.primitives.base import walk_leaves as walk_leaves
 from vml.model.tensor import Header
 
 if TYPE_CHECKING:
@@ -189,19 +190,6 @@ class StepProver:
             for leaf in sorted({place // items for place in places})
         )
         return OperandOpening(self.descriptors[node], tuple(self.tree.open(node)), tree.root, leaves)
-
-
-def walk_leaves(walk: Walk, header: Header) -> int:
-    """Leaves that a walk can touch at most, wherever it begins."""
-    size = ITEM_BYTES[header.dtype]
-    steps = sorted((abs(s), n) for s, n in zip(walk.strides, walk.loops, strict=True) if s and n > 1)
-    repeats = [math.prod(n for _, n in steps[k:]) for k in range(len(steps) + 1)]
-    best, reach = repeats[0], 0
-    for k, (stride, n) in enumerate(steps, 1):
-        # All of the shorter strides together stay within `reach` elements; each longer one moves that window.
-        reach += stride * (n - 1)
-        best = min(best, repeats[k] * ((reach * size + LEAF_BYTES - size) // LEAF_BYTES + 1))
-    return min(best, tensor_leaf_count(header.dtype, header.shape))
 
 
 def walk_pieces(walk: Walk, header: Header) -> tuple[int, int]:

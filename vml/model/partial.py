@@ -1,6 +1,7 @@
 """Partial results: a reduction with more terms than one step may take becomes several nodes.
 
-A dispute ends with one element of one node, whose step has at most ``MAX_TERMS`` terms. Over more terms:
+A dispute ends with one element of one node, whose step has at most ``MAX_TERMS`` terms, and should read no more than
+``MAX_LEAVES`` leaves. Over more terms:
 
     sum      y = sum of the blocks' sums (+ the sum over the rest) (+ bias)
     largest  y = largest of the blocks' largest; blocks may overlap
@@ -23,7 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vml.model.codec import Attributes, View
-from vml.model.primitives.base import MAX_TERMS
+from vml.model.primitives import PRIMITIVES
+from vml.model.primitives.base import MAX_LEAVES, MAX_TERMS, walk_leaves
 from vml.model.tensor import ACCUMULATOR_LIMIT, VALUE_LIMIT, Header, contiguous
 
 if TYPE_CHECKING:
@@ -74,29 +76,29 @@ class Cut:
         return View(view.offset + stride * (self.step * (self.count - 1) + self.length), view.strides)
 
 
-def _place(loops: Sequence[int]) -> tuple[int, int, int]:
+def _place(loops: Sequence[int], limit: int) -> tuple[int, int, int]:
     """Which loop to cut, the innermost that makes the terms too many; the fewest blocks; the longest block."""
     inner = 1
     for axis in reversed(range(len(loops))):
-        if inner * loops[axis] > MAX_TERMS:
-            room = MAX_TERMS // inner
+        if inner * loops[axis] > limit:
+            room = limit // inner
             return axis, -(-loops[axis] // room), room
         inner *= loops[axis]
-    raise ValueError(f"loops {tuple(loops)} take no more than {MAX_TERMS} terms")
+    raise ValueError(f"loops {tuple(loops)} take no more than {limit} terms")
 
 
-def cut_apart(loops: tuple[int, ...]) -> Cut:
+def cut_apart(loops: tuple[int, ...], limit: int) -> Cut:
     """Blocks that do not overlap: of a length that divides the loop where one is near, else with a rest behind."""
-    axis, fewest, _ = _place(loops)
+    axis, fewest, _ = _place(loops, limit)
     size = loops[axis]
     most = min(FINEST * fewest, math.prod(loops[axis:]) - 1)  # blocks of one term would leave as many terms
     count = next((q for q in range(fewest, most + 1) if size % q == 0), fewest)
     return Cut(loops, axis, count, size // count, size // count)
 
 
-def cut_across(loops: tuple[int, ...]) -> Cut:
+def cut_across(loops: tuple[int, ...], limit: int) -> Cut:
     """Blocks that cover the loop exactly, overlapping where nothing divides it."""
-    axis, count, room = _place(loops)
+    axis, count, room = _place(loops, limit)
     size = loops[axis]
     while size - size // count * (count - 1) > room:
         count += 1
@@ -107,8 +109,8 @@ def cut_across(loops: tuple[int, ...]) -> Cut:
 # One function a primitive: the index of a node with the result, or None to leave the node whole.
 
 
-def _dot(b: Builder, header: Header, inputs: Sequence[int], attributes: Attributes) -> int | None:
-    cut = cut_apart(attributes["contract"])
+def _dot(b: Builder, limit: int, header: Header, inputs: Sequence[int], attributes: Attributes) -> int | None:
+    cut = cut_apart(attributes["contract"], limit)
     views = {name: cut.blocks(attributes[name]) for name in ("a", "b")}
     loops = (*header.shape, *cut.outer)
     sums = b.emit("dot", loops, inputs[:2], contract=cut.inner, **views, bias=ABSENT)
@@ -124,8 +126,8 @@ def _dot(b: Builder, header: Header, inputs: Sequence[int], attributes: Attribut
     return _within(b, header, total)
 
 
-def _reduce_sum(b: Builder, header: Header, inputs: Sequence[int], attributes: Attributes) -> int:
-    cut, x = cut_apart(attributes["reduced"]), attributes["x"]
+def _reduce_sum(b: Builder, limit: int, header: Header, inputs: Sequence[int], attributes: Attributes) -> int:
+    cut, x = cut_apart(attributes["reduced"], limit), attributes["x"]
     sums = b.emit("reduce_sum", (*header.shape, *cut.outer), inputs, reduced=cut.inner, x=cut.blocks(x))
     total = _over_blocks(b, "reduce_sum", header, cut, sums)
     if cut.rest is None:
@@ -134,15 +136,15 @@ def _reduce_sum(b: Builder, header: Header, inputs: Sequence[int], attributes: A
     return _plus(b, header, total, rest, contiguous(header.shape))
 
 
-def _reduce_max(b: Builder, header: Header, inputs: Sequence[int], attributes: Attributes) -> int:
-    cut = cut_across(attributes["reduced"])
+def _reduce_max(b: Builder, limit: int, header: Header, inputs: Sequence[int], attributes: Attributes) -> int:
+    cut = cut_across(attributes["reduced"], limit)
     view = cut.blocks(attributes["x"])
     largest = b.emit("reduce_max", (*header.shape, *cut.outer), inputs, reduced=cut.inner, x=view)
     return _over_blocks(b, "reduce_max", header, cut, largest)
 
 
-def _argmax(b: Builder, header: Header, inputs: Sequence[int], attributes: Attributes) -> int:
-    cut = cut_across((attributes["length"],))
+def _argmax(b: Builder, limit: int, header: Header, inputs: Sequence[int], attributes: Attributes) -> int:
+    cut = cut_across((attributes["length"],), limit)
     view, loops = cut.blocks(attributes["x"]), (*header.shape, cut.count)
     within = b.emit("argmax", loops, inputs, length=cut.length, x=view)
     by_block, each = contiguous(loops), View(view.offset, view.strides[:-1])
@@ -182,10 +184,22 @@ def _within(b: Builder, header: Header, total: int) -> int:
     )
 
 
-CUTS: dict[str, Callable[[Builder, Header, Sequence[int], Attributes], int | None]] = {
+CUTS: dict[str, Callable[[Builder, int, Header, Sequence[int], Attributes], int | None]] = {
     "dot": _dot,
     "reduce_sum": _reduce_sum,
     "reduce_max": _reduce_max,
     "argmax": _argmax,
 }
 """How each long reduction is cut. ``topk`` stays whole: where k * length is too large, it has no step."""
+
+
+def cut_long(b: Builder, primitive: str, header: Header, inputs: Sequence[int], attributes: Attributes) -> int | None:
+    """The index of a node with the result of a reduction (one of ``CUTS``) too long for one step; None: it is not.
+
+    Terms that lie apart cost a leaf each, so fewer of them make a step too dear; blocks then have a quarter to spare.
+    """
+    headers = [b.nodes[ref].header for ref in inputs]
+    (way,) = PRIMITIVES[primitive].cost(attributes, header, headers)
+    leaves = sum(walk_leaves(walk, headers[walk.operand]) for walk in way.walks)
+    limit = min(MAX_TERMS, way.terms * MAX_LEAVES * 3 // (4 * leaves)) if leaves > MAX_LEAVES else MAX_TERMS
+    return CUTS[primitive](b, limit, header, inputs, attributes) if way.terms > limit else None

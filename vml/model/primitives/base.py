@@ -13,10 +13,12 @@ followed, where something is contracted, by the contracted loops.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vml.merkle import ITEM_BYTES, LEAF_BYTES, tensor_leaf_count
 from vml.model.codec import Attributes, Fields, View
 from vml.model.relation import Relation
 from vml.model.tensor import Header, Operand, check_view, offsets
@@ -30,6 +32,11 @@ Step = Callable[[Attributes, Header, Sequence[Header], int, Read], int]
 
 MAX_TERMS = 8192
 """Terms of one step at most (``Terms.sol`` has the same); the builder cuts longer reductions into several nodes."""
+
+MAX_LEAVES = 160
+"""Leaves of a step beyond which the builder cuts a reduction though its terms are few.
+
+A leaf costs 60,000 to 90,000 gas, its bytes and siblings included; EIP-7825 gives a transaction 2^24."""
 
 
 @dataclass(frozen=True)
@@ -139,3 +146,16 @@ def no_step(*_: Any) -> int:
 def no_cost(_: Attributes, __: Header, ___: Sequence[Header]) -> Sequence[StepCost]:
     """COST of nodes that have no step."""
     return ()
+
+
+def walk_leaves(walk: Walk, header: Header) -> int:
+    """Leaves that a walk can touch at most, wherever it begins."""
+    size = ITEM_BYTES[header.dtype]
+    steps = sorted((abs(s), n) for s, n in zip(walk.strides, walk.loops, strict=True) if s and n > 1)
+    repeats = [math.prod(n for _, n in steps[k:]) for k in range(len(steps) + 1)]
+    best, reach = repeats[0], 0
+    for k, (stride, n) in enumerate(steps, 1):
+        # All of the shorter strides together stay within `reach` elements; each longer one moves that window.
+        reach += stride * (n - 1)
+        best = min(best, repeats[k] * ((reach * size + LEAF_BYTES - size) // LEAF_BYTES + 1))
+    return min(best, tensor_leaf_count(header.dtype, header.shape))
