@@ -132,7 +132,8 @@ def overhead(folder: Path, runs: int) -> dict[str, Any]:
 
 def disputes(folder: Path) -> dict[str, Any]:
     """What is registered, what a step can cost, and disputes played to the end."""
-    from benchmarks.disputes import PROFILE, bounds, middle_operators, play_all
+    from benchmarks.disputes import PROFILE, Match, bounds, middle_operators
+    from benchmarks.step_gas import StepGas
     from vml.backends.optimistic.profiles import worst_case
 
     executor, codes, _ = load(folder)
@@ -145,7 +146,10 @@ def disputes(folder: Path) -> dict[str, Any]:
     executor.run(codes)
     forget_peak()
     operators = sorted({*middle_operators(graph), dearest})
-    played = play_all(executor, codes, operators, found[dearest].transaction_gas)
+    contract, played = StepGas(), []
+    for operator in operators:
+        match = Match(executor, codes, operator, found[dearest].transaction_gas)
+        played.append({**match.play(), "proved_gas": match.proved_gas(contract)})
     return {
         "descriptor_bytes": sum(len(node.encode()) for node in graph.nodes),
         "bounds_s": round(bounds_s, 3),

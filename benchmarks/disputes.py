@@ -6,12 +6,13 @@ Both sides run the model for themselves and keep what they need between their mo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.step_gas import StepGas
 from vml.backends.optimistic import moves
 from vml.backends.optimistic.game import Rules, play
 from vml.backends.optimistic.profiles import PROFILES, terms_for, worst_case
@@ -85,9 +86,9 @@ class Match:
 
     def __init__(self, executor: Executor, inputs: Mapping[str, Array], operator: int, step_gas: int) -> None:
         graph, element = executor.graph, executor.graph.nodes[operator].header.size // 2
-        self.operator, self.seconds = operator, {"asserter_s": 0.0, "challenger_s": 0.0}
+        self.operator, self.element, self.seconds = operator, element, {"asserter_s": 0.0, "challenger_s": 0.0}
         self.made = {"asserter_moves": 0, "challenger_moves": 0}
-        self.gas = step_bound(graph, operator).transaction_gas
+        self._graph = graph
         self._liar, self._honest = Liar(executor, inputs, operator, element), Trace(executor, inputs)
         self._terms = terms_for(PROFILE, worst_case(graph, step_gas))
         terms = {self._terms.digest(): self._terms}
@@ -133,8 +134,7 @@ class Match:
         return list(asserter_moves(self._state, key, self._liar, self._now))
 
     def _result(self) -> dict[str, Any]:
-        graph = self._rules.models[next(iter(self._rules.models))]
-        node = graph.nodes[self.operator]
+        graph, node = self._graph, self._graph.nodes[self.operator]
         return {
             "operator": self.operator,
             "name": graph.names[self.operator],
@@ -142,10 +142,9 @@ class Match:
             "elements": node.header.size,
             **self.made,
             **{side: round(seconds, 3) for side, seconds in self.seconds.items()},
-            "step_gas": self.gas,
+            "step_gas": step_bound(graph, self.operator).transaction_gas,
         }
 
-
-def play_all(executor: Executor, inputs: Mapping[str, Array], operators: Iterable[int], step_gas: int) -> list[Any]:
-    """One dispute after the other; arguments as for `Match`."""
-    return [Match(executor, inputs, operator, step_gas).play() for operator in operators]
+    def proved_gas(self, contract: StepGas) -> int:
+        """Gas of proving that element to the contract, which must compute the honest one."""
+        return contract.measure(self._graph, self._honest.tensor, self.operator, self.element)

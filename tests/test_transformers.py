@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.disputes import bounds, middle_operators, play_all
+from benchmarks.disputes import Match, bounds, middle_operators
 from benchmarks.transformers import GPT2_SMALL, TINY, transformer
 from vml.backends.optimistic.trace import Trace
 from vml.model.calibration import FloatModel
@@ -62,7 +62,7 @@ def test_a_small_transformer_goes_the_way_of_the_large_one() -> None:
     primitives = {graph.nodes[i].primitive for i in operators}
     assert {"dot", "take", "lookup", "isqrt", "divide", "select", "argmax", "reduce_max"} <= primitives
     gas = max(bound.transaction_gas for bound in bounds(graph).values())
-    for dispute in play_all(executor, codes, operators, gas):
+    for dispute in (Match(executor, codes, operator, gas).play() for operator in operators):
         assert dispute["asserter_moves"] <= 6
         assert dispute["challenger_moves"] <= 7
         assert dispute["step_gas"] <= gas
