@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cache, cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from vml.model.executor import Executor
 from vml.model.graph import Graph, TensorSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Escalations = Callable[[Terms, Claim, bytes], None]
 CIRCUITS = Path(__file__).parents[3] / "circuits"
 
 ALICE, BOB, CAROL, MALLORY = (bytes([letter]) * 20 for letter in b"ABCM")
@@ -101,18 +102,25 @@ def with_false_output(honest: Trace, inputs: Mapping[str, Array], altered: Mappi
     return Altered(honest, inputs, {last: flipped(honest.tensor(last), 0), **altered})
 
 
+def refuse_all(terms: Terms, claim: Claim, selector: bytes) -> None:
+    """No stronger proof of anything was shown."""
+    raise refusals.EscalationRefused(selector)
+
+
+def admit_all(terms: Terms, claim: Claim, selector: bytes) -> None:
+    """A backend that proves whatever it is asked to, true or false."""
+
+
 class World:
     """A game, its time and its money."""
 
     def __init__(
-        self, *graphs: Graph, terms: Terms = TERMS, oracle: Step = step, proved: frozenset[bytes] = frozenset()
+        self,
+        *graphs: Graph,
+        terms: Terms = TERMS,
+        oracle: Step = step,
+        escalations: Escalations | None = refuse_all,
     ) -> None:
-        """`proved`: digests of the claims for which a stronger proof can be shown, under any selector but zero."""
-
-        def escalations(terms: Terms, claim: Claim, selector: bytes) -> None:
-            if claim.digest() not in proved or selector == bytes(4):
-                raise refusals.EscalationRefused(selector)
-
         models = {g.commitment: g for g in graphs}
         self.rules = Rules(1, b"\x01" * 20, models, {terms.digest(): terms}, oracle, escalations)
         self.terms = terms
@@ -122,15 +130,18 @@ class World:
         self.spent: dict[bytes, int] = {}  # less what was withdrawn
         self.taken = 0
 
+    def price(self, move: moves.Move) -> int:
+        """What a move takes."""
+        bonds = {
+            moves.Assert: self.terms.asserter_bond,
+            moves.Challenge: self.terms.challenger_bond,
+            moves.RequestInput: self.terms.challenger_bond,
+        }
+        return bonds.get(type(move), 0)
+
     def do(self, sender: bytes, move: moves.Move, value: int | None = None) -> None:
         """One move, paid with what it takes."""
-        if value is None:
-            bonds = {
-                moves.Assert: self.terms.asserter_bond,
-                moves.Challenge: self.terms.challenger_bond,
-                moves.RequestInput: self.terms.challenger_bond,
-            }
-            value = bonds.get(type(move), 0)
+        value = self.price(move) if value is None else value
         outcome = play(self.rules, self.state, Call(sender, self.now, value), move)
         self.spent[sender] = self.spent.get(sender, 0) + value
         if isinstance(move, moves.Withdraw):

@@ -1,9 +1,11 @@
 """Stateful fuzzing: adversaries on both sides move as they like, in any order and at any second.
 
-Alice asserts honestly, Bob challenges honestly: both move in time and only as `strategy` says. Everybody else does
-anything: false assertions of many kinds, sham disputes, stalls, wrong leaves, headers and lists, duplicates, moves
-at the last second, front-run copies of honest moves. After every step money is conserved; in the end Alice has lost
-nothing, Bob has lost nothing in his disputes, no false output is final, and everything has ended in bounded time.
+Alice asserts honestly, Bob challenges honestly: both move in time and only as `strategy` says, and none of their moves
+is refused unless somebody made it first. Everybody else does anything: false assertions of many kinds, sham disputes,
+stalls, wrong leaves, headers and lists, duplicates, moves at the last second, front-run copies of honest moves, inputs
+stored before and after, and false claims "proved" by a broken backend that shortens windows. After every step money is
+conserved; in the end Alice has lost nothing, Bob has lost nothing in his disputes, no false output is final, and
+everything has ended in bounded time.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from tests.backends.optimistic.dispute_world import (
     TERMS,
     Altered,
     World,
+    admit_all,
     difference,
     flipped,
     honest,
@@ -33,13 +36,16 @@ from tests.backends.optimistic.dispute_world import (
 )
 from vml.backends.optimistic import moves, refusals
 from vml.backends.optimistic.board import turn
-from vml.backends.optimistic.records import Position, Result, Side, Status, dispute_id
+from vml.backends.optimistic.game import play
+from vml.backends.optimistic.records import Call, Position, Result, Side, Status, dispute_id
 from vml.backends.optimistic.strategy import asserter_moves, challenger_move, fraud
+from vml.merkle import ITEM_BYTES
 
 X, DOUBLE, TOTAL = range(3)
 TRACE = honest(tall())
 MINE = difference(TRACE)
 BAD = (MALLORY, CAROL)
+INPUTS = (TRACE.input_bytes(), (bytes(21_000),), (bytes(20_999),), ())
 PLACES = (0, 511, 512, 20_000, 20_999)
 
 
@@ -49,9 +55,11 @@ def liar(operator: int, place: int) -> Altered:
 
 
 LIARS = [liar(DOUBLE, place) for place in PLACES] + [liar(TOTAL, 0), liar(TOTAL, 17)]
-INCONSISTENT = Altered(TRACE, tall()[1], {X: flipped(TRACE.tensor(X), 9)})
+INCONSISTENT = with_false_output(TRACE, tall()[1], {})  # publishes the honest list beside a false output
 for trace in (*LIARS, INCONSISTENT):
     _ = trace.roots, TRACE.roots
+
+GAME_TERMS = replace(TERMS, escalated_window_s=5, escalation=b"\x09" * 32)
 
 # One second is more than an honest player needs: it is asked after every tick.
 TICKS = st.sampled_from([1, 1, 2, 2, 5, 19, 20, 21, 199, 200, 201, 299, 300, 301, 999, 1000, 1001])
@@ -61,7 +69,7 @@ BOUND_S = 2 * TERMS.window_s + 2 * TERMS.asserter_clock_s + TERMS.challenger_clo
 class Game(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(TRACE.graph)
+        self.world = World(TRACE.graph, terms=GAME_TERMS, escalations=admit_all)
         self.nonce = 0
         self.true: list[bytes] = []
         self.lies: dict[bytes, Altered] = {}
@@ -86,9 +94,11 @@ class Game(RuleBasedStateMachine):
         for key in self.true:
             for move in list(asserter_moves(w.state, key, TRACE, w.now)):
                 if isinstance(move, moves.Settle):
-                    continue  # patience: the end settles
+                    play(w.rules, w.state, Call(ALICE, w.now), move)  # it would be taken, but patience: the end settles
+                    continue
                 self.front_run(move)
-                self.attempt(ALICE, move)  # a copy may have come first; the end shows whether it served
+                if move in asserter_moves(w.state, key, TRACE, w.now):
+                    w.do(ALICE, move)
         for key in self.lies:
             assertion = w.assertion(key)
             mine = dispute_id(key, BOB, bytes(32))
@@ -127,7 +137,7 @@ class Game(RuleBasedStateMachine):
 
     @rule(
         who=st.sampled_from(BAD),
-        lie=st.sampled_from([*LIARS, INCONSISTENT]),
+        lie=st.sampled_from([INCONSISTENT, INCONSISTENT, *LIARS]),
         eager=st.booleans(),
         give=st.booleans(),
         patience=st.integers(0, 6),
@@ -137,15 +147,24 @@ class Game(RuleBasedStateMachine):
         if len(self.lies) >= 4:
             return
         if lie is INCONSISTENT:
-            lie = with_false_output(TRACE, tall()[1], {})
-            claim = lie.claim()
-            move = moves.Assert(claim, TERMS.digest(), self.nonce, TRACE.commitment() if eager else None)
+            move = moves.Assert(lie.claim(), GAME_TERMS.digest(), self.nonce, TRACE.commitment() if eager else None)
             self.world.do(who, move)
             key = move.id(1, b"\x01" * 20, who)
         else:
             key = self.world.make(who, lie, eager=eager, give_input=give, nonce=self.nonce)
         self.lies[key], self.patience[key] = lie, patience
         self.everybody_moves()
+
+    @rule(who=st.sampled_from(BAD), codes=st.sampled_from(INPUTS))
+    def store(self, who: bytes, codes: tuple[bytes, ...]) -> None:
+        self.attempt(who, moves.StoreInput(TRACE.graph.commitment, codes))
+
+    @precondition(lambda self: self.true or self.lies)
+    @rule(data=st.data(), who=st.sampled_from(BAD))
+    def escalate(self, data: st.DataObject, who: bytes) -> None:
+        """The backend is broken: honest players lose nothing while the window that is left is long enough to see it."""
+        self.attempt(who, moves.Escalate(data.draw(st.sampled_from([*self.true, *self.lies])), b"\0\0\0\1"))
+        self.honest_moves()
 
     @precondition(lambda self: self.true or self.lies)
     @rule(data=st.data(), who=st.sampled_from(BAD), salt=st.integers(0, 2))
@@ -172,33 +191,40 @@ class Game(RuleBasedStateMachine):
             self.attempt(who, move if well else spoiled(move, data))
         self.honest_moves()
 
-    @precondition(lambda self: self.world.state.disputes)
-    @rule(data=st.data())
-    def sham_pick(self, data: st.DataObject) -> None:
+    @precondition(lambda self: self.shams())
+    @rule(data=st.data(), turns=st.integers(1, 5), wild=st.booleans())
+    def sham_pick(self, data: st.DataObject, turns: int, wild: bool) -> None:
+        """A sham dispute goes on, to the leaf if it likes, past positions that do not exist if it is wild."""
+        key = data.draw(st.sampled_from(self.shams()))
+        for _ in range(turns):
+            move = self.sham_move(key, data, -1 if wild else 0)
+            for who in (*BAD, BOB) if isinstance(move, moves.ProveStep) else BAD:
+                if move is not None:
+                    self.attempt(who, move)
+            self.everybody_moves()
+
+    def shams(self) -> list[bytes]:
         disputes = self.world.state.disputes.values()
-        dispute = data.draw(st.sampled_from(sorted(disputes, key=lambda d: d.id)))
-        assertion = self.world.assertion(dispute.assertion)
-        trace = self.lies.get(assertion.id, TRACE)
-        position = dispute.position
-        move: moves.Move
+        return sorted(d.id for d in disputes if d.challenger != BOB and d.result is Result.OPEN)
+
+    def sham_move(self, key: bytes, data: st.DataObject, out: int) -> moves.Move | None:
+        dispute = self.world.dispute(key)
+        assertion, position = self.world.assertion(dispute.assertion), dispute.position
         if position is None:
-            roots = assertion.roots or trace.roots
-            operator = data.draw(st.integers(-1, 3))
-            move = moves.PickOperator(dispute.id, operator, roots[operator % 3])
-        elif position in assertion.reveals and position.height:
-            child, shown = data.draw(st.integers(-1, 33)), assertion.reveals[position].content
-            move = moves.PickChild(dispute.id, position, child, shown[child % len(shown)])
-        elif position in assertion.reveals:
-            header = TRACE.graph.nodes[position.operator].header
-            place = position.index * 512 + data.draw(st.integers(0, 3))
-            openings = TRACE.openings(step, position.operator, place) if place < header.size else ()
-            move = moves.ProveStep(dispute.id, position, assertion.reveals[position].content[0], place, openings)
-        else:
-            return
-        false = assertion.id in self.lies
-        for who in (*BAD, BOB if isinstance(move, moves.ProveStep) and false else MALLORY):
-            self.attempt(who, move)
-        self.honest_moves()
+            roots = assertion.roots or self.lies.get(assertion.id, TRACE).roots
+            operator = data.draw(st.integers(out, 2 - out))
+            return moves.PickOperator(key, operator, roots[operator % 3])
+        if position not in assertion.reveals:
+            return None
+        shown = assertion.reveals[position].content
+        if position.height:
+            child = data.draw(st.integers(out, len(shown) - 1 - 2 * out))
+            return moves.PickChild(key, position, child, shown[child % len(shown)])
+        header = TRACE.graph.nodes[position.operator].header
+        items = 1024 // ITEM_BYTES[header.dtype]
+        place = position.index * items + data.draw(st.integers(2 * out, 3))
+        openings = TRACE.openings(step, position.operator, place) if 0 <= place < header.size else ()
+        return moves.ProveStep(key, position, shown[0], place, openings)
 
     @precondition(lambda self: self.lies)
     @rule(data=st.data())
@@ -207,8 +233,10 @@ class Game(RuleBasedStateMachine):
         lie = self.lies.get(key, LIARS[0])
         move = fraud(self.world.assertion(key), lie, TRACE, step)
         if move is not None and data.draw(st.booleans()):
-            self.attempt(CAROL, move)
-        self.attempt(CAROL, moves.ProveList(key, data.draw(st.sampled_from([TRACE.roots, lie.roots]))))
+            self.attempt(CAROL, replace(move, root=TRACE.roots[move.operator]))
+            self.world.do(CAROL, move)
+        for roots in (TRACE.roots, lie.roots, lie.roots[1:], ()):
+            self.attempt(CAROL, moves.ProveList(key, roots))
 
     @precondition(lambda self: self.copied)
     @rule(data=st.data(), who=st.sampled_from(BAD))
@@ -220,7 +248,8 @@ class Game(RuleBasedStateMachine):
         for dispute in self.world.state.disputes:
             self.attempt(CAROL, data.draw(st.sampled_from([moves.ClaimTimeout, moves.CloseMoot]))(dispute))
         for key in self.world.state.assertions:
-            self.attempt(CAROL, data.draw(st.sampled_from([moves.Settle, moves.ClaimInputTimeout]))(key))
+            settle = moves.Settle(key, data.draw(st.integers(0, 3)))
+            self.attempt(CAROL, data.draw(st.sampled_from([settle, moves.ClaimInputTimeout(key)])))
 
     @rule(who=st.sampled_from((ALICE, BOB, *BAD)))
     def withdraw(self, who: bytes) -> None:
@@ -277,7 +306,7 @@ def spoiled(move: moves.Move, data: st.DataObject) -> Any:
     """The liar's own answer, made wrong in one way."""
     match move:
         case moves.RevealList():
-            return replace(move, roots=data.draw(st.sampled_from([TRACE.roots, move.roots[:-1], LIARS[1].roots])))
+            return replace(move, roots=data.draw(st.sampled_from([TRACE.roots, move.roots[:-1], LIARS[1].roots, ()])))
         case moves.RevealNode():
             other = TRACE.children(move.position)
             longer = (*move.children[:-1], bytes(32))

@@ -11,6 +11,7 @@ from tests.backends.optimistic.dispute_world import (
     BOB,
     MALLORY,
     TERMS,
+    Altered,
     World,
     difference,
     flipped,
@@ -24,7 +25,7 @@ from vml.backends.optimistic import moves
 from vml.backends.optimistic.board import turn
 from vml.backends.optimistic.records import Opening, Position, Result, Side, Status
 from vml.backends.optimistic.step import Step
-from vml.backends.optimistic.strategy import challenger_move, fraud
+from vml.backends.optimistic.strategy import asserter_moves, challenger_move, fraud
 from vml.backends.optimistic.trace import Trace
 from vml.model.executor import Executor
 from vml.model.onestep import step_value
@@ -43,7 +44,8 @@ def test_one_element_flipped_in_any_operator_ends_in_a_slash(name: str, oracle: 
     assert len(computed) >= 5
     for operator in computed:
         values = mine.tensor(operator)
-        liar = with_false_output(mine, pair[1], {operator: flipped(values, int(rng.integers(values.size)))})
+        bit = 1 << int(rng.integers(8 * values.itemsize - 1))
+        liar = with_false_output(mine, pair[1], {operator: flipped(values, int(rng.integers(values.size)), bit)})
         world = World(mine.graph, oracle=oracle)
         key = world.make(MALLORY, liar)
         made = world.fight(MALLORY, key, liar, BOB, difference(mine, oracle))
@@ -58,6 +60,36 @@ def test_one_element_flipped_in_any_operator_ends_in_a_slash(name: str, oracle: 
         assert move is not None
         world.do(BOB, move)
         assert slashed(world, key), operator
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_one_element_flipped_in_an_input_or_a_constant_ends_in_a_slash_too(name: str) -> None:
+    """Such a list does not hold together: nobody can reveal it, and published it is refuted as a whole."""
+    pair = shipped(name)
+    mine = honest(pair)
+    rng = np.random.default_rng(13)
+    given = [i for i, node in enumerate(mine.graph.nodes) if node.primitive in ("input", "constant")]
+    assert len(given) >= 3
+    for operator in given:
+        values = mine.tensor(operator)
+        liar = Altered(mine, pair[1], {operator: flipped(values, int(rng.integers(values.size)))})
+        world = World(mine.graph)
+        move = moves.Assert(mine.claim(), TERMS.digest(), trace=liar.commitment())
+        world.do(MALLORY, move)
+        key = move.id(1, b"\x01" * 20, MALLORY)
+        assert fraud(world.assertion(key), liar, mine, step) is None
+        dispute = world.challenge(BOB, key)
+        for answer in asserter_moves(world.state, key, liar, world.now):
+            assert world.refused(MALLORY, answer).__name__ == "ListInconsistent"
+        if operator % 2:
+            world.do(BOB, moves.ProveList(key, liar.roots))
+            assert world.events[-1].reason == "the published roots are inconsistent"
+        else:
+            world.wait(TERMS.asserter_clock_s + 1)
+            world.attack(BOB, dispute, difference(mine))
+            assert world.events[-1].reason == "the asserter ran out of time"
+        assert slashed(world, key), operator
+        assert world.state.credits[BOB] >= TERMS.slash_reward
 
 
 class Slander:
@@ -79,7 +111,9 @@ class Slander:
         return self.mine.openings(step, operator, element)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "digits-transformer")) for name in MODELS]
+)
 def test_an_honest_asserter_survives_a_false_challenge_of_every_operator(name: str) -> None:
     mine = honest(shipped(name))
     world = World(mine.graph)

@@ -64,7 +64,8 @@ def settles(state: State, assertion: Assertion, now: int, limit: int = moves.SET
     """Whether the game takes the move that settles an open assertion, or the part of it that `limit` allows."""
     try:
         require_quiet(assertion, now)
-        compare(state.assertions, state.questions[question_id(assertion.claim)], assertion, now, limit)
+        question = question_id(assertion.claim, assertion.terms.digest())
+        compare(state.assertions, state.questions[question], assertion, now, limit)
     except refusals.MoveRefused:
         return False
     return True
@@ -198,14 +199,16 @@ def fraud(assertion: Assertion, published: Trace, mine: Trace, step: Step) -> mo
         step: how one element is computed.
 
     Returns:
-        The first element of the first operator that is not mine. None where there is none, where the list does not even
-        hold together (then `ProveList` shows it), or where it is not the one committed to, or not that of the data
-        (then only a dispute helps).
+        The first element of the first operator that is not mine. None where there is none, or the assertion is decided;
+        where the list does not even hold together (`ProveList` shows that); where it is not the one committed to, or
+        not that of the data (only a dispute helps).
     """
     roots = published.roots
     listed = assertion.trace == published.commitment() if assertion.roots is None else assertion.roots == roots
     operator = first_difference(mine.roots, roots)
-    if not listed or operator is None or mine.graph.nodes[operator].primitive in ("input", "constant"):
+    if assertion.status is not Status.OPEN or not listed or operator is None:
+        return None
+    if mine.graph.nodes[operator].primitive in ("input", "constant"):
         return None
     header, tree = mine.graph.nodes[operator].header, published.tree(operator)
     wrong = np.flatnonzero(published.tensor(operator) != mine.tensor(operator))
