@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from vml.chain import artifacts
 from vml.chain.client import Chain
 from vml.chain.embedded import RULES, EmbeddedChain
+from vml.chain.graphs import registered
 from vml.chain.rpc import Rpc
+from vml.claim import checksum_address
 from vml.errors import ChainError
-from vml.merkle import graph_digest, graph_tree, model_digest, tree_depth
+from vml.merkle import graph_digest, graph_tree, model_digest, tensor_bytes, tensor_root, tensors_root, tree_depth
 from vml.model import compile_model
 from vml.model.builder import Builder, Value
 from vml.model.codec import View
 from vml.model.graph import Graph, Node, TensorSpec, encode_specs
+from vml.model.onestep import step_bound
 from vml.model.semantics import semantics_digest
 from vml.model.tensor import Header
 
@@ -41,7 +45,7 @@ def shipped(name: str) -> Graph:
 
 def chain_of(node: EmbeddedChain, number: int = 0) -> Chain:
     """One of many accounts on the same chain."""
-    return Chain(Rpc(node, "the embedded EVM"), RULES, account="0x" + f"{0xACC0 + number:040x}")
+    return Chain(Rpc(node, "the embedded EVM"), RULES, account=checksum_address((0xACC0 + number).to_bytes(20, "big")))
 
 
 def new_registry(chain: Chain, limit: int = LIMIT, semantics: bytes | None = None) -> str:
@@ -136,15 +140,14 @@ def chained(nodes: int) -> Graph:
     rng, b = np.random.default_rng(nodes), Builder(name="chained")
     value = b.input(0, (4, 8), -100, 100, 1, "float")  # type: ignore[arg-type]
     specs = [TensorSpec("x", "float32", value.ref, b.header(value), 1)]  # type: ignore[arg-type]
-    while len(b.nodes) < nodes - 1:
-        weights = b.constant(rng.integers(-9, 10, (8, 8)))
-        if len(b.nodes) >= nodes - 1:
-            break
-        a, w = View(0, (8, 0, 1)), View(0, (0, 1, 8))
-        ref = b.emit("dot", (4, 8), [value.ref, weights.ref], contract=(8,), a=a, b=w, bias=View(0, ()))
-        if len(b.nodes) < nodes:
-            common = {"multiplier": 1 << 10, "shift": 16, "multipliers": View(0, ()), "lo": -100, "hi": 100}
-            ref = b.emit("rescale", (4, 8), [ref], x=View(0, (8, 1)), **common)
+    while len(b.nodes) < nodes:
+        ref = value.ref
+        if nodes - len(b.nodes) >= 3:
+            weights = b.constant(rng.integers(-9, 10, (8, 8)))
+            a, w = View(0, (8, 0, 1)), View(0, (0, 1, 8))
+            ref = b.emit("dot", (4, 8), [ref, weights.ref], contract=(8,), a=a, b=w, bias=View(0, ()))
+        common = {"multiplier": 1 << 10, "shift": 16, "multipliers": View(0, ()), "lo": -100, "hi": 100}
+        ref = b.emit("rescale", (4, 8), [ref], x=View(0, (8, 1)), **common)
         value = Value(ref, (4, 8), View(0, (8, 1)))
     return b.finish(specs, [TensorSpec("y", "float32", value.ref, b.header(value), 1)])[0]  # type: ignore[arg-type]
 
@@ -168,3 +171,39 @@ def view(offset: int, *strides: int) -> bytes:
 
 def dims(*sizes: int) -> bytes:
     return struct.pack(f">B{len(sizes)}Q", len(sizes), *sizes)
+
+
+def worst_gas(graph: Graph) -> int:
+    computed = [i for i, node in enumerate(graph.nodes) if node.primitive not in ("input", "constant")]
+    return max(step_bound(graph, i).transaction_gas for i in computed)
+
+
+def check_answers(chain: Chain, registry: str, graph: Graph, inputs: Sequence[np.ndarray]) -> None:
+    """Everything that the contract says about a registered model."""
+    model, count = graph.commitment, len(graph.nodes)
+    assert registered(chain, registry, model)
+    assert call(chain, registry, "graphOf", model) == (graph.root, count, worst_gas(graph))
+    for index, node in enumerate(graph.nodes):
+        assert call(chain, registry, "descriptorOf", model, index) == node.encode()
+    want = tensors_root([tensor_root(x) for x in inputs])
+    assert call(chain, registry, "inputRoot", model, [tensor_bytes(x) for x in inputs]) == want
+
+
+ONE, NONE, I64 = view(0, 1), view(0), bytes(8)
+"""A view of one loop, the view of an operand that is not there, and a number."""
+
+
+def run(length: int, start: int = 0, step: int = 0) -> bytes:
+    return struct.pack(">Qqq", length, start, step)
+
+
+def part(length: int, *axes: Sequence[bytes], offset: int = 0) -> bytes:
+    head = struct.pack(">QQB", length, offset, len(axes))
+    return head + b"".join(struct.pack(">I", len(runs)) + b"".join(runs) for runs in axes)
+
+
+def refused(name: str, chain: Chain, registry: str, act: str, *arguments: Any) -> ChainError:
+    with pytest.raises(ChainError) as caught:
+        transact(chain, registry, act, *arguments)
+    assert caught.value.error == name, caught.value
+    return caught.value
