@@ -5,7 +5,7 @@ import {Tensor, TensorLib} from "./Tensor.sol";
 
 /// @title The terms that one output element is made of
 library Terms {
-    /// @notice Terms of one step at most; longer reductions need partial sums, which do not exist yet.
+    /// @notice Terms of one step at most; compilers make longer reductions several nodes.
     uint256 internal constant MAX_TERMS = 8192;
 
     error TooManyTerms(uint256 limit);
