@@ -70,3 +70,20 @@ def test_bonds_follow_the_gas_price() -> None:
     cheap, dear = terms_for(profile, WORST), terms_for(replace(profile, gas_price=2 * profile.gas_price), WORST)
     assert dear.challenger_bond == 2 * cheap.challenger_bond
     assert dear.asserter_bond > cheap.asserter_bond
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_nothing_is_escalated_unless_the_terms_say_so(profile: Profile) -> None:
+    plain = terms_for(profile, WORST)
+    assert (plain.escalated_window_s, plain.escalation) == (0, bytes(32))
+    terms = terms_for(profile, WORST, b"\7" * 32)
+    assert terms.escalation == b"\7" * 32
+    assert terms.escalated_window_s == terms.window_s - profile.censorship_s
+    assert resolution_bound_s(terms, WORST) == resolution_bound_s(plain, WORST)
+    with pytest.raises(ValueError, match="escalated window"):
+        check_terms(replace(terms, escalated_window_s=terms.escalated_window_s - 1), profile, WORST)
+
+
+def test_money_that_the_contract_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="96 bits"):
+        terms_for(replace(PROFILES["local"], gas_price=10**21), replace(WORST, input_gas=1 << 30))

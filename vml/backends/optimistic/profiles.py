@@ -7,6 +7,9 @@ Timing. A side that always moves `move_s` after it can see that it has to, and t
     challenger clock  >=  censorship_s + challenger moves * move_s
     extension         >=  move_s
     window            >=  censorship_s + reexecution_s + move_s        (whoever watches needs that to open a dispute)
+    escalated window  >=  reexecution_s + move_s                       (where a stronger proof shortens the window)
+
+Whoever can be kept out for longer than an escalated window trusts the stronger proof in its place.
 
 Money. What a side earns by winning is at least what its moves cost, at the highest gas price the profile foresees:
 
@@ -113,11 +116,16 @@ def worst_case(model: Graph, step_gas: int) -> Worst:
     )
 
 
-def terms_for(profile: Profile, worst: Worst) -> Terms:
+def terms_for(profile: Profile, worst: Worst, escalation: bytes = bytes(32)) -> Terms:
     """The terms that a profile gives a model.
 
+    Args:
+        profile: what is assumed of the chain.
+        worst: the longest and dearest dispute about the model.
+        escalation: the router's policy for stronger proofs, 32 bytes; zero for none.
+
     Raises:
-        ValueError: the input's blobs would be gone before the end.
+        ValueError: a number is too large for the contract's types, or the input's blobs would be gone before the end.
     """
     defence, fee = worst.asserter_gas * profile.gas_price, worst.input_gas * profile.gas_price
     slash = worst.challenger_gas * profile.gas_price + fee + profile.bounty
@@ -131,6 +139,8 @@ def terms_for(profile: Profile, worst: Worst) -> Terms:
         slash_reward=slash,
         defence_reward=defence,
         request_fee=fee,
+        escalated_window_s=profile.reexecution_s + profile.move_s if any(escalation) else 0,
+        escalation=escalation,
     )
     check_terms(terms, profile, worst)
     return terms
@@ -150,7 +160,7 @@ def check_terms(terms: Terms, profile: Profile, worst: Worst) -> None:
         ValueError: naming the first that does not hold.
     """
     price = profile.gas_price
-    needed = (
+    needed = [
         ("asserter clock", terms.asserter_clock_s, profile.censorship_s + worst.asserter_moves * profile.move_s),
         ("challenger clock", terms.challenger_clock_s, profile.censorship_s + worst.challenger_moves * profile.move_s),
         ("extension", terms.extension_s, profile.move_s),
@@ -158,7 +168,9 @@ def check_terms(terms: Terms, profile: Profile, worst: Worst) -> None:
         ("reward of a defence", terms.defence_reward, worst.asserter_gas * price),
         ("reward of a slash", terms.slash_reward, (worst.challenger_gas + worst.input_gas) * price + profile.bounty),
         ("fee of a request", terms.request_fee, worst.input_gas * price),
-    )
+    ]
+    if any(terms.escalation):
+        needed.append(("escalated window", terms.escalated_window_s, profile.reexecution_s + profile.move_s))
     for name, has, needs in needed:
         if has < needs:
             raise ValueError(f"{profile.name}: {name} is {has}, below the {needs} it needs")
