@@ -41,6 +41,10 @@ ROOT = Path(__file__).parents[1]
 # The tests that must notice, by file. A file with steps that is missing here is an error.
 QUICK_TESTS = {
     "vml/api/verifying.py": ("tests/test_api.py",),
+    "vml/backends/optimistic/chain_record.py": ("tests/backends/optimistic/test_bundle_verifier.py",),
+    "vml/backends/optimistic/payload.py": ("tests/backends/optimistic/test_bundle_payload.py",),
+    "vml/backends/optimistic/signature.py": ("tests/backends/optimistic/test_bundle_signature.py",),
+    "vml/backends/optimistic/verifier.py": ("tests/backends/optimistic/test_bundle_verifier.py",),
     "vml/backends/optimistic/step.py": ("tests/backends/optimistic/test_dispute_lists.py",),
     "vml/backends/exact/specs.py": ("tests/backends/sumcheck/test_payload.py",),
     "vml/backends/exact/statement.py": ("tests/backends/exact/test_statement.py",),
@@ -134,6 +138,7 @@ REWRITTEN = (
 NEEDED = {
     ("vml/api/verifying.py", "1"),
     ("vml/api/verifying.py", "2"),
+    ("vml/backends/optimistic/verifier.py", "5"),
     ("vml/backends/sumcheck/opening/verifier.py", "3"),
     ("vml/backends/sumcheck/opening/verifier.py", "12"),
     ("vml/backends/sumcheck/verifier.py", "2"),
