@@ -102,7 +102,7 @@ def whole_assertion(ledger: Ledger, key: bytes) -> tuple[Any, ...]:
 def rivals(ledger: Ledger, key: bytes, limit: int) -> list[bytes]:
     """The assertions that a call of settle has to bring: newest first, from where the last call stopped."""
     state, assertion = ledger.state, ledger.state.assertions[key]
-    order = state.questions[question_id(assertion.claim)][::-1]
+    order = state.questions[question_id(assertion.claim, assertion.terms.digest())][::-1]
     first = 0 if assertion.cursor is None else order.index(assertion.cursor)
     found = [state.assertions[other] for other in order[first : first + limit] if other != key]
     return [
@@ -167,7 +167,7 @@ def _about_assertion(ledger: Ledger, move: Any, graph: Graph | None) -> Call:
 def _in_dispute(assertion: Assertion, whole: tuple[Any, ...], move: Any, graph: Graph | None) -> Call:
     match move:
         case moves.PickOperator():
-            root = _roots(_list(assertion), [move.operator])[0]
+            root = move.root, _list_tree(_list(assertion)).open(move.operator)
             return Call("pickOperator", (whole, move.dispute, move.operator, root))
         case moves.RevealNode():
             return Call("revealNode", (whole, move.dispute, _position(move.position), list(move.children)))
@@ -195,7 +195,7 @@ def _fraud(whole: tuple[Any, ...], move: moves.ProveFraud, graph: Graph | None) 
     out = move.output
     fraud = (
         move.operator,
-        _roots(move.roots, [move.operator])[0],
+        (move.root, _list_tree(tuple(move.roots)).open(move.operator)),
         out.leaf,
         out.data,
         list(out.path),

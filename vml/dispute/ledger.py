@@ -159,7 +159,7 @@ def _asserted(ledger: Ledger, event: Event) -> Ledger:
         trace=trace,
         input=data if data is not None else state.published.get((claim.model, claim.input)),
     )
-    question = question_id(claim)
+    question = question_id(claim, terms.digest())
     questions = {**state.questions, question: (*state.questions.get(question, ()), key)}
     state = replace(_put(state, assertion), questions=questions, received=state.received + assertion.bond)
     return replace(ledger, state=state, nonces={**ledger.nonces, key: nonce})

@@ -266,6 +266,7 @@ interface IDisputeGame {
     function recordOf(bytes32 id) external view returns (Record memory);
     function listOf(bytes32 id) external view returns (bytes32);
     function requesterOf(bytes32 id) external view returns (address);
+    /// @param question keccak256(0x23 || model || input || context || terms)
     function latestOf(bytes32 question) external view returns (bytes32 id);
     function previousOf(bytes32 id) external view returns (bytes32 previous);
     function disputeOf(bytes32 dispute) external view returns (Dispute memory);

@@ -16,7 +16,7 @@ abstract contract Assertions is Bonds {
     uint256 internal constant VERSION = 1;
 
     IGraphRegistry private immutable _graphs;
-    IEscalation private immutable _escalation;
+    IEscalation public immutable escalation;
 
     mapping(bytes32 digest => Terms) internal _terms;
     mapping(bytes32 id => Record) internal _records;
@@ -32,7 +32,7 @@ abstract contract Assertions is Bonds {
     /// @param escalation_ zero for a game without
     constructor(IGraphRegistry graphs_, IEscalation escalation_) {
         _graphs = graphs_;
-        _escalation = escalation_;
+        escalation = escalation_;
     }
 
     // ---- terms -----------------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ abstract contract Assertions is Bonds {
         record.status = Status.Open;
         record.openedAt = uint40(block.timestamp);
         record.closesAt = uint40(block.timestamp + terms.window);
-        bytes32 question = _questionOf(claim);
+        bytes32 question = _questionOf(assertion);
         bytes32 latest = latestOf[question];
         if (latest != 0) previousOf[id] = latest;
         latestOf[question] = id;
@@ -161,9 +161,9 @@ abstract contract Assertions is Bonds {
     function escalate(Assertion calldata assertion, bytes calldata proof) external {
         (bytes32 id, Record storage record) = _open(assertion);
         Terms storage terms = _terms[assertion.terms];
-        if (terms.escalation == 0 || record.escalated || address(_escalation) == address(0)) revert NotEscalating();
+        if (terms.escalation == 0 || record.escalated || address(escalation) == address(0)) revert NotEscalating();
         if (block.timestamp > record.closesAt) revert WindowClosed(record.closesAt);
-        bytes4 selector = _escalation.admit(terms.escalation, assertion.claim, proof);
+        bytes4 selector = escalation.admit(terms.escalation, assertion.claim, proof);
         record.escalated = true;
         uint256 closesAt = block.timestamp + terms.escalatedWindow;
         if (closesAt < record.closesAt) record.closesAt = uint40(closesAt);
@@ -174,7 +174,7 @@ abstract contract Assertions is Bonds {
     function settle(Assertion calldata assertion, uint256 limit, Assertion[] calldata rivals) external {
         (bytes32 id, Record storage record) = _open(assertion);
         _requireQuiet(assertion, record);
-        bytes32 next = _cursor[id] == 0 ? latestOf[_questionOf(assertion.claim)] : _cursor[id];
+        bytes32 next = _cursor[id] == 0 ? latestOf[_questionOf(assertion)] : _cursor[id];
         bool contradicted = record.contradicted;
         uint256 used = 0;
         for (; next != 0 && limit > 0; --limit) {
@@ -224,8 +224,13 @@ abstract contract Assertions is Bonds {
         if (assertion.asserter != msg.sender) revert NotTheAsserter(assertion.asserter);
     }
 
-    function _questionOf(VmlClaim.Claim calldata claim) private pure returns (bytes32) {
-        return keccak256(abi.encodePacked(TAG_QUESTION, claim.model, claim.input, claim.context));
+    /// @dev Under terms: anybody offers any, and an assertion without a bond and with a window of a century would
+    /// otherwise be a rival that has to be decided first.
+    /// @dev What is asked, and under which terms: anybody offers terms, and a rival with next to no bond and a window of
+    /// years would hold up all others.
+    function _questionOf(Assertion calldata assertion) private pure returns (bytes32) {
+        VmlClaim.Claim calldata claim = assertion.claim;
+        return keccak256(abi.encodePacked(TAG_QUESTION, claim.model, claim.input, claim.context, assertion.terms));
     }
 
     function _publish(bytes32 model, bytes[] calldata data, bytes32 expected) private {

@@ -180,7 +180,7 @@ class Board:
 
     def question(self, assertion: Assertion) -> tuple[bytes, ...]:
         """Assertions for the same question, oldest first."""
-        return self.questions.get(question_id(assertion.claim), ())
+        return self.questions.get(question_id(assertion.claim, assertion.terms.digest()), ())
 
     def put(self, record: Assertion | Dispute) -> None:
         if isinstance(record, Assertion):

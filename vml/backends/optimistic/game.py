@@ -172,7 +172,7 @@ def _assert(rules: Rules, board: Board, move: moves.Assert) -> None:
         input=data,
     )
     board.put(assertion)
-    board.questions[question_id(move.claim)] = (*board.question(assertion), key)
+    board.questions[question_id(move.claim, move.terms)] = (*board.question(assertion), key)
     board.tell("asserted", assertion, call.value)
 
 

@@ -290,9 +290,13 @@ class Event:
     reason: str = ""
 
 
-def question_id(claim: Claim) -> bytes:
-    """What is asked: model, input and context of a claim, without the answer."""
-    return keccak256(TAG_QUESTION + claim.model + claim.input + claim.context)
+def question_id(claim: Claim, terms: bytes) -> bytes:
+    """What is asked: model, input and context of a claim without the answer, under terms (their digest).
+
+    Anybody offers any terms, also without a bond and with clocks of a century: an assertion under such terms is in the
+    way of no other.
+    """
+    return keccak256(TAG_QUESTION + claim.model + claim.input + claim.context + terms)
 
 
 def dispute_id(assertion: bytes, challenger: Address, salt: bytes) -> bytes:
