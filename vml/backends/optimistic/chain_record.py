@@ -59,6 +59,8 @@ def read_record(chain: ChainView, bundle: Bundle) -> ChainRecord:
     game = checksum_address(bundle.game)
     answer = chain.call(game, RECORD_OF + bundle.id)
     words = [int.from_bytes(answer[at : at + 32], "big") for at in range(0, len(answer), 32)]
+
+    # step 1: it answers as a game does
     if len(answer) != 32 * WORDS or words[5] not in {int(one) for one in Standing} or words[1] >= 1 << 40:
         raise ChainError(f"{game} does not answer recordOf as a dispute game does, on chain {chain.chain_id}")
     return ChainRecord(Standing(words[5]), words[1], words[4])
