@@ -86,3 +86,11 @@ CONTRACT_ONLY = {
     "TransferFailed": "the game has no accounts",
 }
 """Errors of IDisputeGame that no move of the game can have, and why."""
+
+REASONS = {
+    "a wrong element was proved": "WrongElement",
+    "the asserter ran out of time": "OutOfTime",
+    "the asserter did not publish the input": "InputWithheld",
+    "the published roots are inconsistent": "ListInconsistent",
+}
+"""Why a bond is lost: the game's words, and the contract's (IDisputeGame.Reason)."""

@@ -24,7 +24,7 @@ from tests.backends.optimistic.dispute_world import (
 )
 from vml.backends.optimistic import moves, refusals
 from vml.backends.optimistic.board import turn
-from vml.backends.optimistic.records import Position, Result, Side, Status
+from vml.backends.optimistic.records import Position, Result, Side, Status, Terms
 from vml.backends.optimistic.strategy import asserter_moves, challenger_move, fraud
 from vml.merkle import tensor_root, trace_root
 
@@ -187,6 +187,18 @@ def test_an_honest_asserter_does_not_settle_before_its_rivals_are_decided() -> N
     assert w.refused(ALICE, moves.Settle(key)) is refusals.RivalUndecided
     w.fight(MALLORY, false, LIAR, BOB, difference(TRACE))
     assert list(asserter_moves(w.state, key, TRACE, w.now)) == [moves.Settle(key)]
+
+
+def test_assertions_under_other_terms_are_no_rivals() -> None:
+    """Anybody offers any terms: without a bond, or with a window that nobody lives to see closed."""
+    w = world()
+    key = w.make(ALICE, TRACE)
+    endless = Terms((1 << 32) - 1, 1, 1, 0, 0, 0, 0, 0, 0)
+    w.rules = replace(w.rules, terms={**w.rules.terms, endless.digest(): endless})
+    w.do(MALLORY, moves.Assert(LIAR.claim(), endless.digest()), 0)
+    w.wait(TERMS.window_s + 1)
+    w.defend(ALICE, key, TRACE)
+    assert w.assertion(key).status is Status.FINAL
 
 
 # ---- reveals and who they serve --------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.optimistic.dispute_errors import CONTRACT_ERRORS, CONTRACT_ONLY
+from tests.backends.optimistic.dispute_errors import CONTRACT_ERRORS, CONTRACT_ONLY, REASONS
 from tests.backends.optimistic.dispute_world import (
     ALICE,
     BOB,
@@ -30,7 +30,8 @@ from vml.backends.optimistic.records import Position, Terms
 from vml.backends.optimistic.strategy import fraud
 from vml.claim import Claim
 
-CONTRACTS = Path(__file__).parents[3] / "verifier_contracts" / "src"
+ROOT = Path(__file__).parents[3]
+CONTRACTS, SOURCES = ROOT / "verifier_contracts" / "src", ROOT / "vml" / "backends" / "optimistic"
 X, DOUBLE, TOTAL = range(3)
 ZERO = bytes(32)
 Refusal = type[refusals.MoveRefused]
@@ -340,3 +341,12 @@ def test_refusals_are_named_like_the_contracts_errors() -> None:
     for refusal, errors in CONTRACT_ERRORS.items():
         assert (refusal.__name__ in declared) <= (refusal.__name__ in errors), refusal
         assert all(f"error {error}(" in everywhere for error in errors), refusal
+
+
+def test_reasons_are_the_contracts() -> None:
+    interface = (CONTRACTS / "interfaces" / "IDisputeGame.sol").read_text()
+    declared = re.search(r"enum Reason \{([^}]*)\}", interface)
+    assert declared is not None
+    assert [name.strip() for name in declared[1].split(",")] == list(REASONS.values())
+    own = "\n".join((SOURCES / name).read_text() for name in ("game.py", "disputes.py"))
+    assert all(f'"{reason}"' in own for reason in REASONS)
