@@ -196,10 +196,10 @@ CUTS: dict[str, Callable[[Builder, int, Header, Sequence[int], Attributes], int 
 def cut_long(b: Builder, primitive: str, header: Header, inputs: Sequence[int], attributes: Attributes) -> int | None:
     """The index of a node with the result of a reduction (one of ``CUTS``) too long for one step; None: it is not.
 
-    Terms that lie apart cost a leaf each, so fewer of them make a step too dear; blocks then have a quarter to spare.
+    Terms that lie apart cost a leaf each, so fewer of them make a step too dear; blocks then have some leaves to spare.
     """
     headers = [b.nodes[ref].header for ref in inputs]
     (way,) = PRIMITIVES[primitive].cost(attributes, header, headers)
     leaves = sum(walk_leaves(walk, headers[walk.operand]) for walk in way.walks)
-    limit = min(MAX_TERMS, way.terms * MAX_LEAVES * 3 // (4 * leaves)) if leaves > MAX_LEAVES else MAX_TERMS
+    limit = min(MAX_TERMS, way.terms * MAX_LEAVES * 15 // (16 * leaves)) if leaves > MAX_LEAVES else MAX_TERMS
     return CUTS[primitive](b, limit, header, inputs, attributes) if way.terms > limit else None
