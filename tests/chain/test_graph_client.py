@@ -32,9 +32,10 @@ from tests.chain.graph_world import (
 )
 from tests.parity.onestep_world import long_node
 from vml.chain import abi
-from vml.chain.client import Chain
+from vml.chain.client import Chain, address
 from vml.chain.embedded import EmbeddedChain
 from vml.chain.graphs import APPEND_GAS, BASE_GAS, BYTE_GAS, NODE_GAS, chunk_bits, register_graph, registered
+from vml.chain.rpc import Rpc, http
 from vml.errors import ChainError
 from vml.merkle import tree_depth
 from vml.model.graph import Graph, Node
@@ -140,6 +141,15 @@ def test_a_foreign_registration_does_not_mislead_the_client() -> None:
         open_(mallory, registry, raw, bits, count=41 if bits else 40)
     append(mallory, registry, raw, 0, 0)
     assert register_graph(alice, registry, graph) == graph.commitment
+
+
+def test_a_real_node(anvil: str) -> None:
+    """Under today's limits on gas, calldata and code."""
+    rpc = Rpc(http(anvil), "anvil")
+    chain = Chain(rpc, "anvil", account=address(rpc.ask("eth_accounts")[0]))
+    registry, graph = new_registry(chain), chained(300)
+    assert register_graph(chain, registry, graph) == graph.commitment
+    assert call(chain, registry, "graphOf", graph.commitment) == (graph.root, 300, worst_gas(graph))
 
 
 def test_a_refused_transaction_is_reported(chain: Chain) -> None:
