@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from vml.backends.optimistic.payload import Bundle
 from vml.chain import abi, artifacts
 from vml.chain.client import Chain, connect
 from vml.chain.deploy import ADAPTER, Deployer
@@ -20,7 +21,22 @@ from vml.proof import Proof
 REFUSALS = ("InvalidProof", "ProofTooShort", "ModelMismatch")
 """Errors of the router that mean: the proof does not prove the claim. All others are about what is deployed."""
 
-ENCODERS: dict[str, Callable[[Proof], bytes]] = {"ezkl": encode_proof}
+
+def encode_bundle(proof: Proof) -> bytes:
+    """An assertion bundle as a router takes it: which of the claim's assertions it is.
+
+    Raises:
+        MalformedProof: the payload is not one of its scheme.
+        ChainError: the claim is asserted nowhere.
+    """
+    bundle = Bundle.decode(proof.payload)
+    if not bundle.asserted:
+        raise ChainError("the bundle is asserted in no game: `vml dispute assert` does that")
+    words = ("0x" + bundle.asserter.hex(), bundle.terms, bundle.trace, bundle.nonce)
+    return proof.selector + abi.encode(["address", "bytes32", "bytes32", "uint256"], words)
+
+
+ENCODERS: dict[str, Callable[[Proof], bytes]] = {"ezkl": encode_proof, "optimistic": encode_bundle}
 """How each backend's proofs reach a contract."""
 
 

@@ -12,6 +12,7 @@ import typer
 
 from vml.cli import arguments as args
 from vml.cli import contract_show as show
+from vml.cli.contract_work import deployment_file, work_of
 from vml.cli.output import Debug, Json, Output, Quiet, command_app, hexed
 from vml.errors import ChainError
 
@@ -90,7 +91,9 @@ def generate(
 
 @app.command()
 def deploy(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `vml contract generate` wrote.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR|MODEL", help="What `vml contract generate` wrote, or a compiled folder.")
+    ],
     rpc: Rpc = None,
     chain: ChainId = None,
     keystore: Annotated[
@@ -102,6 +105,9 @@ def deploy(
     ] = None,
     verifier: Annotated[
         str | None, typer.Option("--verifier", metavar="0x", help="Use this generated verifier, deployed earlier.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="Terms for MODEL: local, fast-l2, l1-safe.")
     ] = None,
     guardian: Annotated[
         str | None, typer.Option("--guardian", metavar="0x", help="Who else may freeze routes of a new router.")
@@ -118,19 +124,20 @@ def deploy(
 ) -> None:
     """Deploy router, registry, adapter and verifier, register the model, and let the one speak for the other.
 
+    Of a compiled MODEL: instead of a generated verifier a dispute game, with the model registered in it, so that claims
+    on it can be asserted (`vml dispute`) and count when they are final under the profile's terms.
+
     Each step asks the chain whether it is done already, and is written to the deployment file before it is sent: run
     the same command again after anything, and it goes on where it stopped. Without --rpc it is a rehearsal.
     """
     from vml import files
     from vml.chain import keys
     from vml.chain.client import address, connect
-    from vml.chain.deploy import Deployer
-    from vml.chain.generate import load
     from vml.chain.steps import Wishes, alone
     from vml.chain.transactions import Limits
 
     out = Output(as_json, quiet)
-    generated = load(folder)
+    work = work_of(folder, profile, rpc is None)
     wishes = Wishes(
         router=router and address(router, "--router"),
         verifier=verifier and address(verifier, "--verifier"),
@@ -139,20 +146,20 @@ def deploy(
     )
     if rpc is None:
         embedded = connect(None, chain_id=chain)
-        state = Deployer(embedded, None, out.note).run(generated, wishes)
+        state = work.run(embedded, None, out.note, wishes)
         out.note("a rehearsal: it would succeed; nothing is kept. Give --rpc to deploy on a chain")
         value = {**_deployment(state), "file": None, "rules": embedded.rules, "kept": False}
     else:
-        file = _file(folder, resume)
+        file = deployment_file(folder, resume)
         files.require_writable(file)
         signer = keys.find(keystore, os.environ, _prompt if sys.stdin.isatty() else None)
-        if generated.manifest["unsafe_setup"]:
-            out.note("the set-up is a test one: anybody can forge proofs that this contract accepts")
+        if work.warning:
+            out.note(work.warning)
         with alone(file):
             node = connect(rpc, signer=signer, chain_id=chain)
             blocks = confirmations or (1 if node.chain_id in TEST_CHAINS else CONFIRMATIONS)
             node.limits = Limits(blocks, timeout, max_fee)
-            state = Deployer(node, file, out.note).run(generated, wishes)
+            state = work.run(node, file, out.note, wishes)
         value = {**_deployment(state), "file": str(file), "rules": node.rules, "kept": True}
     out.result(value, lambda console: show.deployment(console, value))
 
@@ -216,7 +223,7 @@ def verify(
 @app.command("list")
 def list_(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where the deployment file is.", show_default=False)
+        Path, typer.Argument(metavar="DIR", help="Where the deployment file is, or MODEL.", show_default=False)
     ] = Path("."),
     rpc: Rpc = None,
     resume: Resume = None,
@@ -230,7 +237,7 @@ def list_(
     """
     from vml.chain.deployment import load
 
-    file = _file(folder, resume)
+    file = deployment_file(folder, resume)
     state = load(file)
     if state is None:
         raise FileNotFoundError(2, "no deployment file; `vml contract deploy` writes it", str(file))
@@ -249,6 +256,8 @@ def _verify_here(out: Output, envelope: Proof, folder: Path | None) -> Accepted:
     from vml.chain import verify as asking
 
     asking.encode(envelope)
+    if envelope.backend == "optimistic":
+        raise ValueError("only its chain knows whether an assertion is final: give --rpc")
     return asking.verify_embedded(_generated(out, envelope, folder), envelope)
 
 
@@ -299,7 +308,7 @@ def _verify_there(
     if entry is None or place is None:
         if folder is None and resume is None:
             raise ValueError("name --router and --key, or a deployment: --contract DIR or --resume FILE")
-        state = _finished(_file(folder or Path("."), resume))
+        state = _finished(deployment_file(folder or Path("."), resume))
         place = place or state.contracts["router"].address
         entry = entry or parse_bytes32(state.model["key"])
         chain = state.chain_id if chain is None else chain
@@ -366,12 +375,6 @@ def _deployment(state: Deployment) -> dict[str, Any]:
         "model": value["model"],
         "pending": None if state.pending is None else {"step": state.pending[0], "hash": state.pending[1].hash},
     }
-
-
-def _file(folder: Path, resume: Path | None) -> Path:
-    from vml.chain.deployment import FILE
-
-    return folder / FILE if resume is None else resume
 
 
 def _prompt() -> str:
