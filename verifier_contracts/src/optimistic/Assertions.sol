@@ -224,8 +224,6 @@ abstract contract Assertions is Bonds {
         if (assertion.asserter != msg.sender) revert NotTheAsserter(assertion.asserter);
     }
 
-    /// @dev Under terms: anybody offers any, and an assertion without a bond and with a window of a century would
-    /// otherwise be a rival that has to be decided first.
     /// @dev What is asked, and under which terms: anybody offers terms, and a rival with next to no bond and a window of
     /// years would hold up all others.
     function _questionOf(Assertion calldata assertion) private pure returns (bytes32) {
