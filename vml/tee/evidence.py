@@ -31,7 +31,7 @@ class DcapCollateral:
     """What Intel's services say about a platform. Chains are PEM, leaf first, root last; CRLs are DER.
 
     `tcb_info` and `qe_identity` are the exact bytes Intel signed: the JSON object without the envelope. Signatures are
-    64 bytes, r and s. `pck_chain` serves quotes that bring none (empty otherwise).
+    64 bytes, r and s.
     """
 
     tcb_info: bytes
@@ -43,7 +43,6 @@ class DcapCollateral:
     pck_crl: bytes
     pck_crl_chain: bytes
     root_crl: bytes
-    pck_chain: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,13 +300,17 @@ class TdxClaims(Verified):
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """One entry of an event log: `register` is the RTMR's number, `digest` 48 bytes, `content` what was digested."""
+    """One entry of an event log: `register` is the RTMR's number, `digest` 48 bytes.
+
+    `bound` tells that the digest is the content's, so that the content was measured, too.
+    """
 
     register: int
     event_type: int
     digest: bytes
     name: str
     content: bytes
+    bound: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.util import find_spec
 
 from vml.errors import BackendUnavailable
@@ -53,6 +54,11 @@ VERIFIERS: Mapping[Kind, Callable[[Evidence, TrustAnchors, int], Verified]] = {
 }
 
 
+@cache
+def _installed() -> bool:
+    return all(find_spec(package) is not None for package in ("cryptography", "cbor2"))
+
+
 def verify_evidence(evidence: Evidence, anchors: TrustAnchors, at: int) -> Verified:
     """What genuine evidence says, typed. Whether that is acceptable is another question: `vml.tee.appraise`.
 
@@ -70,6 +76,6 @@ def verify_evidence(evidence: Evidence, anchors: TrustAnchors, at: int) -> Verif
     """
     if not 0 <= at < MAX_TIME:
         raise ValueError(f"{at} is no unix time in seconds")
-    if find_spec("cryptography") is None or find_spec("cbor2") is None:
+    if not _installed():
         raise BackendUnavailable("checking evidence needs the extra tee: pip install 'vml[tee]'")
     return VERIFIERS[evidence.kind](evidence, anchors, at)

@@ -48,8 +48,11 @@ def unix(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(seconds=1)
 
 
-def _element(data: bytes, at: int) -> tuple[int, int, int]:
-    """Tag, start and end of the DER element's content at `at`; ValueError where it does not fit."""
+def der_element(data: bytes, at: int) -> tuple[int, int, int]:
+    """Tag, start and end of the DER element's content at `at`; ValueError where it does not fit.
+
+    Tags of one byte and definite lengths of at most four bytes, which covers every certificate.
+    """
     try:
         tag, length, start = data[at], data[at + 1], at + 2
     except IndexError as error:
@@ -66,11 +69,11 @@ def _element(data: bytes, at: int) -> tuple[int, int, int]:
 
 def der_serial(der: bytes) -> int:
     """The serial number of a certificate, which may be 0 or negative. ValueError for anything else."""
-    _, inside, _ = _element(der, 0)
-    _, at, _ = _element(der, inside)
-    tag, start, end = _element(der, at)
+    _, inside, _ = der_element(der, 0)
+    _, at, _ = der_element(der, inside)
+    tag, start, end = der_element(der, at)
     if tag == 0xA0:
-        tag, start, end = _element(der, end)
+        tag, start, end = der_element(der, end)
     if tag != 0x02 or start == end:
         raise ValueError("a certificate without a serial number")
     return int.from_bytes(der[start:end], "big", signed=True)
@@ -227,25 +230,25 @@ def _check_links(
     known = set(understood)
     for depth, certificate in enumerate(certificates):
         issuer = certificates[min(depth + 1, len(certificates) - 1)]
-        name = certificate.subject.rfc4514_string()
         try:
             certificate.verify_directly_issued_by(issuer)
         except InvalidSignature as error:
-            raise rejected(failure, f"{name} is not signed by {issuer.subject.rfc4514_string()}") from error
+            names = f"{certificate.subject.rfc4514_string()} is not signed by {issuer.subject.rfc4514_string()}"
+            raise rejected(failure, names) from error
         for extension in certificate.extensions:
             if extension.critical and extension.oid not in known:
-                raise rejected(failure, f"{name} has the critical extension {extension.oid.dotted_string}")
+                raise rejected(failure, f"critical extension {extension.oid.dotted_string}")
         if depth == 0:
             continue
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         if not constraints.ca or (constraints.path_length is not None and constraints.path_length < depth - 1):
-            raise rejected(failure, f"{name} may not sign this chain")
+            raise rejected(failure, f"{certificate.subject.rfc4514_string()} may not sign this chain")
         try:
             usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
         except x509.ExtensionNotFound:
             continue
         if not usage.key_cert_sign:
-            raise rejected(failure, f"{name} may not sign certificates")
+            raise rejected(failure, f"{certificate.subject.rfc4514_string()} may not sign certificates")
 
 
 def check_times(
