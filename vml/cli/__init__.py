@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "plan": "Compare the backends for a model before anything is run.",
     "export": "Export a PyTorch module to ONNX.",
     "contract": "Contracts that check proofs: generate, deploy, verify, list.",
+    "dispute": "Claims with a bond: assert, watch, challenge, status.",
     "srs": "Import, fetch and list KZG set-up files.",
     "cache": "List and clear cached keys.",
     "demo": "Prove a digit, verify it elsewhere, fail to cheat.",

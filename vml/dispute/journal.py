@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any, TextIO
 
+from vml.errors import BackendUnavailable
+
 LOGGER = "vml.dispute"
 LOOPBACK = "127.0.0.1"
 
@@ -36,7 +38,10 @@ class Journal:
     """Logs and metrics of one player.
 
     Args:
-        metrics: whether figures are kept; needs prometheus_client.
+        metrics: whether figures are kept.
+
+    Raises:
+        BackendUnavailable: for the figures, prometheus_client is not installed.
     """
 
     def __init__(self, *, metrics: bool = False) -> None:
@@ -103,7 +108,10 @@ def to_stream(as_json: bool, stream: TextIO | None = None, level: int = logging.
 
 
 def _figures() -> dict[str, Any]:
-    from prometheus_client import CollectorRegistry, Counter, Gauge
+    try:
+        from prometheus_client import CollectorRegistry, Counter, Gauge
+    except ImportError as error:
+        raise BackendUnavailable("prometheus_client is missing: pip install 'vml[chain]'") from error
 
     registry = CollectorRegistry()
 
