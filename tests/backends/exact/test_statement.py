@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vml import merkle
-from vml.backends.exact.statement import Row, commit, expect, public_section, read_public, row_of
+from vml.backends.exact.statement import Row, commit, expect, public_section, read_public, row_of, section_of_run
 from vml.backends.types import ClaimExpectation
 from vml.claim import ZERO_CONTEXT, Claim, Context
 from vml.errors import ClaimMismatch, MalformedProof
@@ -69,6 +69,13 @@ def test_the_section_written_out() -> None:
             {"name": "z", "dtype": "int8", "shape": [], "scale": ["1", "1"], "codes": ["AQ==", "AA=="]},
         ],
     } == PUBLIC  # fmt: skip
+
+
+def test_the_section_of_arrays_is_the_same() -> None:
+    for row in ROWS:
+        pairs = [*zip(INS, row.inputs, strict=True), *zip(OUTS, row.outputs, strict=True)]
+        arrays = {s.node: np.array(codes, s.header.dtype).reshape(s.shape) for s, codes in pairs}
+        assert section_of_run(INS, OUTS, arrays) == public_section(INS, OUTS, [row])
 
 
 def test_what_is_written_is_read() -> None:

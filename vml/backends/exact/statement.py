@@ -39,7 +39,7 @@ from vml import canonical
 from vml.backends.types import ClaimExpectation
 from vml.claim import Claim, Context
 from vml.errors import ClaimMismatch, MalformedProof
-from vml.merkle import EMPTY, ITEM_BYTES, LEAF_BYTES, Tree, tensor_digest, tensor_leaf, tensors_root
+from vml.merkle import EMPTY, ITEM_BYTES, LEAF_BYTES, Tree, tensor_bytes, tensor_digest, tensor_leaf, tensors_root
 
 if TYPE_CHECKING:
     from vml.model.graph import TensorSpec
@@ -85,6 +85,22 @@ def public_section(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], 
         "input": [_entry(spec, [row.inputs[k] for row in rows]) for k, spec in enumerate(inputs)],
         "output": [_entry(spec, [row.outputs[k] for row in rows]) for k, spec in enumerate(outputs)],
     }
+
+
+def section_of_run(
+    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], tensors: Mapping[int, Any]
+) -> dict[str, Any]:
+    """The public section of a proof about one run, as `public_section`, from arrays: for large tensors.
+
+    Args:
+        inputs, outputs: the model's specs.
+        tensors: by node, integer arrays of the specs' dtypes and shapes, within their ranges.
+    """
+
+    def entry(spec: TensorSpec) -> dict[str, Any]:
+        return {**_header(spec), "codes": [base64.b64encode(tensor_bytes(tensors[spec.node])).decode("ascii")]}
+
+    return {"hidden": [], "input": [entry(spec) for spec in inputs], "output": [entry(spec) for spec in outputs]}
 
 
 def row_of(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vml.backends.exact.statement import public_section, row_of
+from vml.backends.exact.statement import section_of_run
 from vml.backends.optimistic.payload import Bundle
 from vml.backends.optimistic.scheme import SCHEME
 from vml.backends.optimistic.signature import domain_separator, require_asserters, struct_hash
@@ -65,6 +65,5 @@ def prove(
             require_asserters(bundle)
         except ProofRejected as error:
             raise ProvingError(f"what signs is not the key of 0x{bundle.asserter.hex()}: {error}") from None
-    outputs = {spec.name: trace.tensor(spec.node) for spec in graph.outputs}
-    row = row_of(graph.inputs, graph.outputs, codes, outputs)
-    return Proof(SCHEME, (claim,), public_section(graph.inputs, graph.outputs, [row]), bundle.encode())
+    tensors = {spec.node: trace.tensor(spec.node) for spec in (*graph.inputs, *graph.outputs)}
+    return Proof(SCHEME, (claim,), section_of_run(graph.inputs, graph.outputs, tensors), bundle.encode())
