@@ -237,6 +237,27 @@ def test_a_reveal_answers_only_a_dispute_that_is_open_and_asks_for_it() -> None:
     assert challenger_move(w.state, other, difference(TRACE), w.now) is None
 
 
+def test_picks_and_proofs_bring_what_they_answer() -> None:
+    """Should a reorganisation put something else there, the move is refused."""
+    w = world()
+    key = w.make(MALLORY, LIAR)
+    dispute, mine = w.challenge(BOB, key), difference(TRACE)
+    w.defend(MALLORY, key, LIAR)
+    assert w.refused(BOB, moves.PickOperator(dispute, DOUBLE, TRACE.roots[DOUBLE])) is refusals.ListMismatch
+    w.attack(BOB, dispute, mine)
+    while (position := w.dispute(dispute).position) is not None and w.defend(MALLORY, key, LIAR):
+        move = challenger_move(w.state, dispute, mine, w.now)
+        if isinstance(move, moves.PickChild):
+            honest_child = TRACE.children(position)[move.child]
+            assert w.refused(BOB, replace(move, digest=honest_child)) is refusals.NodeMismatch
+        else:
+            assert isinstance(move, moves.ProveStep)
+            honest_leaf = TRACE.leaf(DOUBLE, position.index)
+            assert w.refused(BOB, replace(move, data=honest_leaf)) is refusals.NodeMismatch
+        w.do(BOB, move)
+    assert slashed(w, key)
+
+
 def test_a_challenger_out_of_time_makes_no_move() -> None:
     w = world()
     key = w.make(MALLORY, LIAR)
