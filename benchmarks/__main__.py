@@ -17,6 +17,7 @@ COMMANDS = (
     ("benchmarks.ezkl_autotune",),
     ("benchmarks.sumcheck",),
     ("benchmarks.sumcheck_ezkl", "--default"),
+    ("benchmarks.dispute",),
     ("benchmarks.gas",),
     ("benchmarks.tables",),
 )

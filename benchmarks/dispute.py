@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("vml", "numpy", "numba", "onnx", "onnxruntime")
 CLAIM_OVERHEAD_TARGET = 0.03
 ASSERTER_MOVES_TARGET = 6
+STEP_GAS_TARGET = 1_500_000
 WEIGHTS_TARGET = 100_000_000
 MEMORY_TARGET = 24 << 30
 
@@ -51,8 +52,15 @@ def measure(network: str, runs: int) -> dict[str, Any]:
 def targets(networks: dict[str, Any]) -> list[dict[str, Any]]:
     """What was aimed at, and what came out."""
     large = networks["transformer"]
+    longest = {
+        name: next(
+            row["proved_gas"] for row in networks[name]["disputes"] if row["operator"] == networks[name]["longest"]
+        )
+        for name in ("lenet5", "resnet50")
+    }
     rows = [
         ("resnet50", "claim_overhead", networks["resnet50"]["overhead"]["claim_overhead"], CLAIM_OVERHEAD_TARGET),
+        *((name, "proved_gas", gas, STEP_GAS_TARGET) for name, gas in longest.items()),
         ("transformer", "peak_bytes", max(large["compile_peak_bytes"], large["disputes_peak_bytes"]), MEMORY_TARGET),
         *((name, "asserter_moves", row["asserter_moves"], ASSERTER_MOVES_TARGET) for name, row in networks.items()),
     ]

@@ -145,7 +145,8 @@ def disputes(folder: Path) -> dict[str, Any]:
     worst = worst_case(graph, found[dearest].transaction_gas)
     executor.run(codes)
     forget_peak()
-    operators = sorted({*middle_operators(graph), dearest})
+    longest = max(found, key=lambda node: (graph.nodes[node].primitive == "dot", found[node].terms))
+    operators = sorted({*middle_operators(graph), dearest, longest})
     contract, played = StepGas(), []
     for operator in operators:
         match = Match(executor, codes, operator, found[dearest].transaction_gas)
@@ -161,6 +162,7 @@ def disputes(folder: Path) -> dict[str, Any]:
             "leaves": found[dearest].leaves,
             "step_gas": found[dearest].transaction_gas,
         },
+        "longest": longest,
         "profile": PROFILE.name,
         "asserter_moves": worst.asserter_moves,
         "challenger_moves": worst.challenger_moves,

@@ -15,18 +15,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tables_chain, tables_sumcheck
+from benchmarks import tables_chain, tables_dispute, tables_sumcheck
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PAGES = (
     HERE / "README.md",
     ROOT / "docs" / "contracts-ezkl.md",
+    ROOT / "docs" / "dispute-performance.md",
     ROOT / "docs" / "models.md",
     ROOT / "docs" / "sumcheck-performance.md",
     ROOT / "README.md",
 )
-OTHERS = {**tables_sumcheck.TABLES, **tables_chain.TABLES}
+OTHERS = {**tables_sumcheck.TABLES, **tables_chain.TABLES, **tables_dispute.TABLES}
 """Tables of other modules: name to the result they show, and how."""
 
 BUSY_LOAD = 1.0
