@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Done
 
 from vml.backends.optimistic.chain_record import Standing
 from vml.errors import ChainError
 
-Vml = Callable[..., Done]
+Vml = Callable[..., Any]
 KEY = "0x" + "11" * 32
 ALICE = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
 GAME, TERMS = "0x" + "aa" * 20, "0x" + "7e" * 32
