@@ -69,9 +69,10 @@ class Node:
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
-    def send(self, data: bytes, to: str | None = None) -> dict[str, Any]:
+    def send(self, data: bytes, to: str | None = None, sender: str | None = None, value: int = 0) -> dict[str, Any]:
         """A transaction's receipt; a revert is raised."""
-        transaction = {"from": self.account, "data": "0x" + data.hex(), "gas": hex(GAS_LIMIT)}
+        transaction = {"from": sender or self.account, "data": "0x" + data.hex(), "gas": hex(GAS_LIMIT)}
+        transaction["value"] = hex(value)
         digest = self.ask("eth_sendTransaction", transaction | ({"to": to} if to else {}))
         deadline = time.monotonic() + START_S
         while (receipt := self.ask("eth_getTransactionReceipt", digest)) is None:

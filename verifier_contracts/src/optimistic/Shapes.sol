@@ -60,14 +60,17 @@ library Shapes {
         uint8 levels = levelsBelow(at.height);
         uint256 count = 1 << levels;
         if (at.height == 0 || children.length != count) revert IDisputeGame.ChildrenMalformed(count);
+        uint8 below = at.height - levels;
         bytes32 empty = VmlCommitment.EMPTY;
-        for (uint256 below = at.height - levels; below > 0; --below) {
+        for (uint256 k = 0; k < below; ++k) {
             empty = VmlCommitment.node(empty, empty);
         }
-        bytes32[] memory row = new bytes32[](count);
-        for (uint256 k = 0; k < count; ++k) {
-            if (children[k] != empty && isPadding(child(at, k), node)) revert IDisputeGame.PaddingNotEmpty(k);
-            row[k] = children[k];
+        // The first child under which no genuine leaf lies, counted from the left end of the level.
+        uint256 end = ((leafCount(node) - 1) >> below) + 1;
+        uint256 first = uint256(at.index) << levels;
+        bytes32[] memory row = children;
+        for (uint256 k = end > first ? end - first : 0; k < count; ++k) {
+            if (row[k] != empty) revert IDisputeGame.PaddingNotEmpty(k);
         }
         return VmlCommitment.merkleRoot(row, empty);
     }
