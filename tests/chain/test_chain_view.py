@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 
 from tests.backends.optimistic.bundles import ALICE as ASSERTER
-from tests.backends.optimistic.bundles import PINS, bundle, check, decoded, record, signed_by
+from tests.backends.optimistic.bundles import CONTEXT, INPUTS, PINS, bundle, check, decoded, keys, record, signed_by
 from vml import api
+from vml.backends.optimistic import OptimisticBackend
 from vml.backends.optimistic.chain_record import RECORD_OF, Standing
-from vml.backends.types import DISPUTE_GAMES, ChainView
+from vml.backends.optimistic.records import Terms
+from vml.backends.types import DISPUTE_GAMES, DISPUTE_TERMS, Asserting, ChainView, Visibility
+from vml.chain import artifacts
 from vml.chain.client import Chain, connect
 from vml.claim import parse_address
-from vml.errors import BackendUnavailable, ChainError, NotFinal
+from vml.errors import BackendUnavailable, ChainError, NotFinal, ProofRejected
 
 REVERTS = bytes.fromhex("60006000fd")
 
@@ -70,6 +73,37 @@ def test_a_bundle_against_a_record(chain: Chain, view: ChainView, standing: Stan
     pins = {**PINS, DISPUTE_GAMES: frozenset({(chain.chain_id, nobody.game)})}
     with pytest.raises(ChainError, match="recordOf"):
         check(signed_by(ASSERTER, moved, game=nobody.game), chain=view, pins=pins)
+
+
+def test_a_bundle_against_the_game_itself(chain: Chain, view: ChainView) -> None:
+    """Asserted, open, and settled: the contract knows the bundle by the name that the verifier computes."""
+    shipped = artifacts.load("DisputeGame")
+    graphs = put_up(chain, answering(bytes(2048)))  # a registry that knows every model
+    game = chain.deploy(shipped.bytecode, shipped.abi, (graphs, graphs, graphs))
+    terms = Terms(3600, 300, 200, 20, 1000, 300, 400, 150, 90)
+    chain.transact(game, shipped.abi, "offerTerms", astuple(terms))
+    assert chain.sender is not None
+    asserter, address = parse_address(chain.sender), parse_address(game)
+    where = Asserting(chain.chain_id, address, asserter, terms.digest(), 3)
+    made = OptimisticBackend().prove(keys(where), INPUTS, CONTEXT, visibility=Visibility())
+    (claim,) = made.claims
+    words = (claim.model, claim.input, claim.output, claim.context)
+    assertion = (words, chain.sender, terms.digest(), bytes(32), 3)
+    assert chain.call(game, shipped.abi, "idOf", assertion) == decoded(made).id
+    pins = {DISPUTE_GAMES: frozenset({(chain.chain_id, address)}), DISPUTE_TERMS: frozenset({terms.digest()})}
+    with pytest.raises(ProofRejected, match="none"):
+        check(made, chain=view, pins=pins)
+    chain.transact(game, shipped.abi, "assertClaim", assertion, [], value=terms.asserter_bond)
+    with pytest.raises(NotFinal) as caught:
+        check(made, chain=view, pins=pins)
+    record_ = chain.call(game, shipped.abi, "recordOf", decoded(made).id)
+    assert caught.value.until == record_[1]
+    chain.rpc.ask("evm_increaseTime", 3700)
+    chain.rpc.ask("evm_mine")
+    chain.transact(game, shipped.abi, "settle", assertion, 1, [])
+    verdict = check(made, chain=view, pins=pins)
+    assert (verdict.assurance, verdict.final) == ("economic", True)
+    assert str(record_[1]) in verdict.remarks[1]
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
