@@ -195,16 +195,15 @@ def close(*players: Player) -> None:
         each.store.close()
 
 
-def assertion(who: Player, trace: Trace, *, give_input: bool = True, nonce: int = 0, eager: bool = False) -> bytes:
+def assertion(who: Player, trace: Trace, *, give_input: bool = True, nonce: int = 0) -> bytes:
     """An assertion of this player's, made."""
+    return assertion_of(who, trace, TERMS, give_input=give_input, nonce=nonce)
+
+
+def assertion_of(who: Player, trace: Trace, terms: Terms, *, give_input: bool = True, nonce: int = 0) -> bytes:
+    """The same under other terms."""
     data = trace.input_bytes()
-    move = moves.Assert(
-        trace.claim(),
-        TERMS.digest(),
-        nonce,
-        trace.commitment() if eager else None,
-        data if give_input else None,
-    )
+    move = moves.Assert(trace.claim(), terms.digest(), nonce, None, data if give_input else None)
     key = move.id(who.sender.chain.chain_id, parse_address(who.sender.game), who.me)
     who.store.add_own(Own(key, trace.graph.commitment, None, data))
     who.follower.sync()

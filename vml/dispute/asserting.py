@@ -17,6 +17,7 @@ from vml.backends.optimistic.trace import Trace
 from vml.chain import artifacts
 from vml.chain.client import Chain
 from vml.chain.graphs import REGISTRY, Progress, register_graph
+from vml.chain.steps import abi_address
 from vml.chain.transactions import TRANSACTION_BYTES
 from vml.claim import Claim, parse_address, parse_bytes32
 from vml.dispute import calls
@@ -88,7 +89,7 @@ def settle_terms(
     contract = calls.contract_abi()
     if not choice.startswith("0x") and choice not in PROFILES:
         raise ValueError(f"a profile is one of {', '.join(PROFILES)}, or the 0x digest of terms; got {choice!r}")
-    registry = chain.call(game, contract, "graphs")
+    registry = abi_address(chain.call(game, contract, "graphs"))
     register_graph(chain, registry, model.graph, progress=progress)
     if choice.startswith("0x"):
         digest = parse_bytes32(choice)
