@@ -166,8 +166,10 @@ def test_disputes_beside_the_winning_one_get_their_bonds_back() -> None:
     key = w.make(MALLORY, LIAR)
     other = w.challenge(CAROL, key)
     w.fight(MALLORY, key, LIAR, BOB, MINE)
+    assert w.assertion(key).open_disputes == 1
     w.attack(CAROL, other, MINE)
     assert w.dispute(other).result is Result.MOOT
+    assert w.assertion(key).open_disputes == 0
     assert w.wealth(CAROL) == 0
     assert w.refused(CAROL, moves.CloseMoot(other)) is refusals.DisputeDecided
 
