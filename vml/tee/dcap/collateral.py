@@ -21,6 +21,10 @@ from vml.tee.x509 import unix
 
 MAX_JSON = 1 << 20
 COMPONENTS = 16
+LEVEL_STATUSES = frozenset(TcbStatus) - {
+    TcbStatus.TD_RELAUNCH_ADVISED,
+    TcbStatus.TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED,
+}
 TEXTS = frozenset(
     {"tcb_info", "tcb_info_issuer_chain", "qe_identity", "qe_identity_issuer_chain", "pck_crl_issuer_chain"}
 )
@@ -167,6 +171,8 @@ def _components(tcb: Item, name: str) -> tuple[int, ...]:
 def _level(item: Item, versions: Callable[[Item], tuple[int, tuple[int, ...], tuple[int, ...]]]) -> Level:
     svn, sgx, tdx = versions(_get(item, "tcb", dict))
     status, date = TcbStatus(_get(item, "tcbStatus", str)), _time(item, "tcbDate")
+    if status not in LEVEL_STATUSES:
+        raise _Unreadable("tcbStatus")
     return Level(svn, sgx, tdx, date, status, _strings(item, "advisoryIDs"))
 
 

@@ -40,8 +40,9 @@ QE_REPORT_DATA = 6
 PCK_CHAIN_PEM = 5
 ID_TAG = b"vml/evidence/dcap/v1"
 
-# Version 5: what a body of each type holds.
-BODIES = {1: (SGX_TYPE, SGX_BODY), 2: (TDX_TYPE, TD_BODY), 3: (TDX_TYPE, TD_15_BODY)}
+# The TEE of each version, and the size of each type of body of version 5.
+VERSIONS = {3: SGX_TYPE, 4: TDX_TYPE, 5: TDX_TYPE}
+BODIES = {2: TD_BODY, 3: TD_15_BODY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class _Reader:
 
 
 def read_quote(data: bytes) -> Quote:
-    """Read a quote of version 3, 4 or 5.
+    """Read an SGX quote of version 3 or a TDX quote of version 4 or 5.
 
     Raises:
         MalformedProof: anything that is not exactly one quote and zeros behind it.
@@ -174,17 +175,15 @@ def read_quote(data: bytes) -> Quote:
     header = reader.take(HEADER, "the header")
     version, key_type, tee_type = _uint(header[0:2]), _uint(header[2:4]), _uint(header[4:8])
     # step 1: version, key type and TEE type are ones this file reads.
-    if version not in (3, 4, 5):
-        raise malformed("quote", f"version {version}")
+    if VERSIONS.get(version) != tee_type:
+        raise malformed("quote", f"version {version} of TEE type {tee_type:#x}")
     if key_type != ECDSA_P256:
         raise malformed("quote", f"attestation key type {key_type}")
-    if tee_type not in ((SGX_TYPE,) if version == 3 else (SGX_TYPE, TDX_TYPE)):
-        raise malformed("quote", f"TEE type {tee_type:#x} in version {version}")
-    # step 2: the body is of the size and type that the header says.
+    # step 2: the body is of a known type and its size.
     if version == 5:
         body_type, size = reader.uint(2, "the body type"), reader.uint(4, "the body size")
-        if BODIES.get(body_type) != (tee_type, size):
-            raise malformed("quote", f"body type {body_type} of {size} bytes for TEE type {tee_type:#x}")
+        if BODIES.get(body_type) != size:
+            raise malformed("quote", f"body type {body_type} of {size} bytes")
     else:
         size = SGX_BODY if tee_type == SGX_TYPE else TD_BODY
     body = reader.take(size, "the body")

@@ -22,7 +22,7 @@ from vml.tee.reasons import Reason, rejected
 
 @dataclass(frozen=True, slots=True)
 class _Needs:
-    """A status in its parts."""
+    """A status that a level can have, in its parts."""
 
     out_of_date: bool
     configuration: bool
@@ -54,6 +54,20 @@ def converge(statuses: Iterable[TcbStatus]) -> TcbStatus:
     return next(status for status, part in _PARTS.items() if part == needs)
 
 
+def after_update(launch: TcbStatus, now: TcbStatus) -> TcbStatus:
+    """The status of a domain that began under `launch` and runs under `now`, since the module was updated under it.
+
+    A domain that began on an outdated platform which is outdated no more should be started again, and says so.
+    """
+    if launch == TcbStatus.REVOKED or now == TcbStatus.REVOKED:
+        return TcbStatus.REVOKED
+    if not _PARTS[launch].out_of_date or _PARTS[now].out_of_date:
+        return launch
+    if _PARTS[launch].configuration or _PARTS[now].configuration:
+        return TcbStatus.TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED
+    return TcbStatus.TD_RELAUNCH_ADVISED
+
+
 def masked(value: bytes, mask: bytes) -> bytes:
     return bytes(a & b for a, b in zip(value, mask, strict=True))
 
@@ -62,7 +76,7 @@ def platform_level(info: TcbInfo, platform: PckPlatform, tee_tcb_svn: bytes | No
     """The level of a platform; `tee_tcb_svn` (16 bytes) is the TD report's, None for SGX.
 
     The first two TDX components belong to the TDX module: where modules have versions (the second is not 0), they are
-    the business of `module_level`.
+    the business of `check_module`.
 
     Raises:
         EvidenceRejected: TCB_LEVEL_NONE.
@@ -103,18 +117,21 @@ def check_quoting_enclave(identity: EnclaveIdentity, report: SgxReport) -> Level
     return enclave_level(identity.levels, report.isv_svn, "quoting enclave")
 
 
-def check_module(info: TcbInfo, report: TdReport) -> Level | None:
+def check_module(info: TcbInfo, report: TdReport, tee_tcb_svn: bytes) -> Level | None:
     """The TDX module is one Intel names; its level, or None where modules have no versions of their own.
+
+    Args:
+        tee_tcb_svn: the report's security versions at launch, or now.
 
     Raises:
         EvidenceRejected: TDX_MODULE_MISMATCH or TCB_LEVEL_NONE.
     """
-    version = report.tee_tcb_svn[1]
+    version, svn = tee_tcb_svn[1], tee_tcb_svn[0]
     name = f"TDX_{version:02X}" if version else ""
     named = [module for module in info.modules if module.name == name]
     if len(named) != 1 or not _is_module(named[0], report):
         raise rejected(Reason.TDX_MODULE_MISMATCH, f"module version {version}")
-    return enclave_level(named[0].levels, report.tee_tcb_svn[0], "TDX module") if version else None
+    return enclave_level(named[0].levels, svn, "TDX module") if version else None
 
 
 def _is_module(module: ModuleIdentity, report: TdReport) -> bool:

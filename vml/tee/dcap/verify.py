@@ -12,7 +12,7 @@
 10. The attestation key signed header and body.
 11. The quoting enclave is the one Intel names.
 12. The TCB info is about this family of platforms.
-13. The TDX module is one Intel names.
+13. The TDX module is one Intel names; so is the one that runs now, where it was updated under the domain.
 14. A TCB level matches, and none is revoked.
 15. The event log, where one came, gives the run-time registers.
 
@@ -38,7 +38,7 @@ from vml.tee.dcap.collateral import EnclaveIdentity, TcbInfo, read_enclave_ident
 from vml.tee.dcap.eventlog import read_event_log, replay
 from vml.tee.dcap.pck import read_platform
 from vml.tee.dcap.quote import TDX_TYPE, Quote, SgxReport, TdReport, read_quote
-from vml.tee.dcap.tcb import check_module, check_quoting_enclave, converge, platform_level
+from vml.tee.dcap.tcb import after_update, check_module, check_quoting_enclave, converge, platform_level
 from vml.tee.evidence import (
     DcapCollateral,
     DcapTcb,
@@ -136,15 +136,20 @@ def verify_quote(evidence: Evidence, anchors: TrustAnchors, at: int) -> SgxClaim
     # step 12: the TCB info is about this family of platforms.
     if (info.fmspc, info.pce_id) != (platform.fmspc, platform.pce_id):
         raise rejected(Reason.FMSPC_MISMATCH, f"TCB info of {info.fmspc.hex()}, platform {platform.fmspc.hex()}")
-    # step 13: the TDX module is one Intel names.
+    # step 13: the TDX module is one Intel names, the one at launch and the one now.
     report = TdReport.read(quote.body) if tdx else None
-    module = check_module(info, report) if report is not None else None
+    launch, now = (report.tee_tcb_svn, report.tee_tcb_svn2) if report is not None else (None, None)
+    module = check_module(info, report, launch) if report is not None and launch is not None else None
+    newer = check_module(info, report, now) if report is not None and now is not None else None
     # step 14: a TCB level matches, and none is revoked.
-    level = platform_level(info, platform, report.tee_tcb_svn if report is not None else None)
-    levels = [level, enclave_level, *([module] if module is not None else [])]
+    level = platform_level(info, platform, launch)
+    levels = [part for part in (level, enclave_level, module) if part is not None]
     status = converge(part.status for part in levels)
+    if now is not None:
+        later = [part for part in (platform_level(info, platform, now), enclave_level, newer) if part is not None]
+        status = after_update(status, converge(part.status for part in later))
     if status == TcbStatus.REVOKED:
-        raise rejected(Reason.TCB_REVOKED, f"level of {level.date}")
+        raise rejected(Reason.TCB_REVOKED, f"level of unix time {level.date}")
     tcb = DcapTcb(
         status=status,
         advisories=tuple(sorted({advisory for part in levels for advisory in part.advisories})),
