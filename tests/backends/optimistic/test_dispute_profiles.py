@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.backends.optimistic.dispute_world import honest, shipped, tall
 from vml.backends.optimistic.profiles import (
     DAY,
+    LIST_GAS,
+    MOVE_GAS,
     PROFILES,
+    PROOF_GAS,
+    REVEAL_GAS,
+    ROOT_GAS,
     Profile,
     check_terms,
     resolution_bound_s,
@@ -17,6 +24,7 @@ from vml.backends.optimistic.profiles import (
     worst_case,
 )
 
+ROOT = Path(__file__).parents[3]
 WORST = worst_case(honest(tall()).graph, step_gas=1_500_000)
 
 
@@ -87,3 +95,14 @@ def test_nothing_is_escalated_unless_the_terms_say_so(profile: Profile) -> None:
 def test_money_that_the_contract_cannot_hold_is_refused() -> None:
     with pytest.raises(ValueError, match="96 bits"):
         terms_for(replace(PROFILES["local"], gas_price=10**21), replace(WORST, input_gas=1 << 30))
+
+
+def test_the_moves_that_were_measured_cost_no_more_than_is_reckoned_with() -> None:
+    rows = json.loads((ROOT / "benchmarks" / "results" / "dispute_gas.json").read_text())["models"]
+    assert len(rows) == 5
+    for row in rows:
+        gas = row["dearest_moves"]
+        assert max(gas["challenge"], gas["pickOperator"], gas.get("pickChild", 0)) <= MOVE_GAS
+        assert gas["revealList"] <= LIST_GAS + ROOT_GAS * row["operators"]
+        assert max(gas.get("revealNode", 0), gas["revealLeaf"]) <= REVEAL_GAS
+        assert gas["proveStep"] <= row["step_bound"] + PROOF_GAS
