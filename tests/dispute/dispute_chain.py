@@ -195,15 +195,18 @@ def close(*players: Player) -> None:
         each.store.close()
 
 
-def assertion(who: Player, trace: Trace, *, give_input: bool = True, nonce: int = 0) -> bytes:
+def assertion(who: Player, trace: Trace, *, give_input: bool = True, nonce: int = 0, eager: bool = False) -> bytes:
     """An assertion of this player's, made."""
-    return assertion_of(who, trace, TERMS, give_input=give_input, nonce=nonce)
+    return assertion_of(who, trace, TERMS, give_input=give_input, nonce=nonce, eager=eager)
 
 
-def assertion_of(who: Player, trace: Trace, terms: Terms, *, give_input: bool = True, nonce: int = 0) -> bytes:
+def assertion_of(
+    who: Player, trace: Trace, terms: Terms, *, give_input: bool = True, nonce: int = 0, eager: bool = False
+) -> bytes:
     """The same under other terms."""
     data = trace.input_bytes()
-    move = moves.Assert(trace.claim(), terms.digest(), nonce, None, data if give_input else None)
+    shown = trace.commitment() if eager else None
+    move = moves.Assert(trace.claim(), terms.digest(), nonce, shown, data if give_input else None)
     key = move.id(who.sender.chain.chain_id, parse_address(who.sender.game), who.me)
     who.store.add_own(Own(key, trace.graph.commitment, None, data))
     who.follower.sync()

@@ -162,6 +162,35 @@ def test_a_proof_is_asserted(run: Run, model: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_signed_bundle_is_asserted_as_it_says(
+    anvil: str, game: str, run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vml.backends.optimistic.payload import Bundle
+    from vml.proof import Proof
+
+    terms, digest = settle_terms(connect(anvil, signer=signer(0)), game, Model.load(model / "digits.vml"), "local")
+    proof = tmp_path / "bundle.vmlp"
+    monkeypatch.setenv(PRIVATE_KEY, f"{ASSERTER + 1:064x}")
+    given = [model / "digits.vml", model / "row.npz", "-o", proof, "--backend", "optimistic", "--game", game]
+    given += ["--chain-id", 31337, "--terms", "0x" + digest.hex(), "--nonce", 77, "--commit-trace", "-q"]
+    assert main(["prove", *map(str, given)]) == 0
+    made = run("assert", proof, "--model", model, who=ASSERTER)
+    assert made["assertion"] == "0x" + Bundle.decode(Proof.load(proof).payload).id.hex()
+    assert made["bond"] == str(terms.asserter_bond)
+    wrong = run("assert", proof, "--model", model, who=WATCHER, code=2)
+    assert "another chain, game or asserter" in wrong["error"]["message"]
+
+
+def test_a_trace_replaces_nothing_but_a_trace(run: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "letter.txt").write_text("dear")
+    given = (model / "digits.vml", model / "row.npz", "--profile", "local")
+    refused = run("assert", *given, "--publish-trace", tmp_path / "kept", who=ASSERTER, code=2)
+    assert "letter.txt" in refused["error"]["message"]
+    run("assert", *given, "--publish-trace", model / "row.npz", who=ASSERTER, code=2)
+    assert (tmp_path / "kept" / "letter.txt").read_text() == "dear"
+
+
 def _other(folder: Path) -> Path:
     source, place = CIRCUITS / "breast-cancer-mlp", folder / "other.vml"
     with np.load(source / "calibration.npz") as stored:

@@ -63,6 +63,9 @@ Poll = Annotated[float, typer.Option("--poll", metavar="S", help="Seconds betwee
 Stuck = Annotated[
     float, typer.Option("--stuck", metavar="S", help="Seconds until an unmined transaction is sent for a higher fee.")
 ]
+Traces = Annotated[
+    Path | None, typer.Option("--traces", metavar="DIR", help="Published traces, in folders named by assertion.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, send nothing.")]
 
 
@@ -102,13 +105,12 @@ def assert_(
     Registers the model and offers the terms where that is not done. Then run `vml dispute watch` with the same key and
     --db until the assertion is final: whoever does not answer in time loses the bond.
     """
-    from vml import files
-    from vml.dispute import asserting
+    from vml.dispute import asserting, published
     from vml.dispute.player import Habits
 
     out = Output(as_json, quiet)
     if publish_trace is not None:
-        files.require_writable(publish_trace / "x") if publish_trace.is_dir() else files.require_writable(publish_trace)
+        published.require_free(publish_trace)
     model, codes, expected, bundle = subject_of(subject, input, models)
     asserting.require_answerable(model)
     bound_to, _ = args.read_context(context)
@@ -131,6 +133,7 @@ def assert_(
             context=bound_to,
             nonce=nonce,
             publish=publish_trace,
+            commit=bundle is not None and any(bundle.trace),
             give_input=not no_input,
             expected=expected,
             say=out.note,
@@ -165,6 +168,7 @@ def watch(
     metrics: Annotated[
         int | None, typer.Option("--metrics", metavar="PORT", help="Figures for Prometheus on 127.0.0.1.")
     ] = None,
+    traces: Traces = None,
     dry_run: DryRun = False,
     confirmations: Confirmations = None,
     remembered: Remembered = 256,
@@ -207,7 +211,7 @@ def watch(
         metrics is not None,
         dry_run,
     )
-    habits = Habits(request=request, withdraw=withdraw, dry=dry_run)
+    habits = Habits(request=request, withdraw=withdraw, dry=dry_run, traces=traces)
     with player_at(place, habits, out, models, logs=True) as player:
         if not models and not player.store.own():
             raise ValueError("nothing to watch with: give the models to run again with --model DIR")
@@ -228,6 +232,7 @@ def challenge(
     rpc: Rpc,
     game: Game,
     models: Models = None,
+    traces: Traces = None,
     db: Db = None,
     from_block: FromBlock = None,
     confirmations: Confirmations = None,
@@ -254,7 +259,7 @@ def challenge(
     out = Output(as_json, quiet)
     key = parse_bytes32(assertion)
     place = Place(rpc, chain, game, keystore, db, from_block, confirmations, 256, max_stake, max_fee, max_gas, stuck)
-    with player_at(place, Habits(only=key), out, models, logs=True) as player:
+    with player_at(place, Habits(only=key, traces=traces), out, models, logs=True) as player:
         player.run(poll, lambda one: challenged(one, key))
         mine = [d for d in player.follower.ledger.state.disputes.values() if is_mine(player, d, key)]
         value = table_of(player, key)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from vml import files
 from vml.backends.optimistic import moves
 from vml.backends.optimistic.profiles import PROFILES, terms_for, worst_case
 from vml.backends.optimistic.records import Terms
@@ -20,7 +19,7 @@ from vml.chain.graphs import REGISTRY, Progress, register_graph
 from vml.chain.steps import abi_address
 from vml.chain.transactions import TRANSACTION_BYTES
 from vml.claim import Claim, parse_address, parse_bytes32
-from vml.dispute import calls
+from vml.dispute import calls, published
 from vml.dispute.ledger import read_terms
 from vml.dispute.player import Player
 from vml.dispute.store import Own
@@ -30,7 +29,6 @@ from vml.model import Model
 Array = np.ndarray[Any, np.dtype[Any]]
 ROOM = 4096
 """Bytes of a transaction that are not the data it carries, at most."""
-ROOTS_FILE = "roots"
 
 
 @dataclass(frozen=True)
@@ -115,6 +113,7 @@ def make(
     context: bytes,
     nonce: int = 0,
     publish: Path | None = None,
+    commit: bool = False,
     give_input: bool = True,
     expected: Claim | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -125,6 +124,7 @@ def make(
         player: with an account that sends; it need not watch.
         codes: the input, integer codes by name.
         publish: commit to the trace, and write it to this folder: the roots, and every computed tensor.
+        commit: commit to the trace in any case.
         give_input: publish the input with the assertion; else it is published when somebody asks.
         expected: what the claim must be.
 
@@ -139,7 +139,9 @@ def make(
     claim = trace.claim(context)
     if expected is not None and claim != expected:
         raise ValueError("the model gives another output than the claim's: asserting it would lose the bond")
-    committed = None if publish is None else publish_trace(trace, publish)
+    committed = trace.commitment() if commit or publish is not None else None
+    if publish is not None:
+        published.write(trace, publish)
     data = trace.input_bytes()
     move = moves.Assert(claim, terms.digest(), nonce, committed, data if give_input else None)
     key = move.id(player.sender.chain.chain_id, parse_address(player.sender.game), player.me)
@@ -155,22 +157,3 @@ def make(
         return Asserted(key, claim, terms, None)
     sent = player.sender.send(made, "Assert", key.hex(), stake=player.stake())
     return Asserted(key, claim, terms, sent.hash)
-
-
-def publish_trace(trace: Trace, folder: Path) -> bytes:
-    """Write a trace for whoever wants to check it, complete or not at all.
-
-    ``roots`` holds 32 bytes for each operator, ``N.bin`` the tensor of operator N, row-major and big-endian;
-    constants are the model's.
-
-    Returns:
-        The commitment.
-    """
-    with files.folder_atomic(folder) as place:
-
-        def write(node: int, data: bytes) -> None:
-            (place / f"{node}.bin").write_bytes(data)
-
-        roots = trace.publish(write)
-        (place / ROOTS_FILE).write_bytes(b"".join(roots))
-    return trace.commitment()

@@ -13,6 +13,7 @@ import numpy as np
 from vml.backends.optimistic.records import Assertion
 from vml.backends.optimistic.strategy import Complaint, Difference, input_complaint
 from vml.backends.optimistic.trace import Trace
+from vml.dispute.published import PublishedTrace
 from vml.errors import UnsupportedModel
 from vml.merkle import ITEM_BYTES
 from vml.model import Model
@@ -133,6 +134,10 @@ class Library:
             return Checked(None, "the output is the model's")
         reason = f"its output is 0x{claim.output.hex()}, the model's is 0x{found.output.hex()}"
         return Checked(Difference(mine, step_value), reason)
+
+    def published(self, commitment: bytes, folder: Path) -> PublishedTrace:
+        """A trace that somebody published, of a model that is held."""
+        return PublishedTrace(self._model(commitment).executor, folder)
 
     def forget(self, key: bytes) -> None:
         """Let the run of an assertion go."""

@@ -10,17 +10,19 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vml.backends.optimistic import moves
 from vml.backends.optimistic.records import Assertion, Dispute, Result, Status, word
-from vml.backends.optimistic.strategy import Complaint, asserter_moves, challenger_move
+from vml.backends.optimistic.strategy import Complaint, Difference, asserter_moves, challenger_move
 from vml.chain.rpc import Unanswered
 from vml.claim import parse_address
 from vml.dispute import calls
 from vml.dispute.follower import Follower, Head, Moved
 from vml.dispute.journal import Journal
 from vml.dispute.library import Library
+from vml.dispute.published import refutation
 from vml.dispute.sender import OverBudget, Sender, Unwanted
 from vml.dispute.store import CANCEL, FAILED, MINED, OUT, REPLACED, Own, Store
 from vml.errors import ChainError, OutOfRange, UnsupportedModel
@@ -41,6 +43,8 @@ class Habits:
         withdraw: take out credit as soon as there is some.
         only: the one assertion to play, of others; None plays all.
         dry: say what would be done, send nothing.
+        traces: folder of published traces, each in a folder named by its assertion: such a false assertion falls in one
+            move.
     """
 
     watch: bool = True
@@ -48,6 +52,7 @@ class Habits:
     withdraw: bool = False
     only: bytes | None = None
     dry: bool = False
+    traces: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -234,7 +239,12 @@ class Player:
             if request is None and assertion.input is None and now <= assertion.closes_at and self.habits.request:
                 yield Wish(moves.RequestInput(key), key)
             return
-        if self._complaint(assertion) is None:
+        complaint = self._complaint(assertion)
+        if complaint is None:
+            return
+        short = self._refutation(assertion, complaint)
+        if short is not None:
+            yield Wish(short, key)
             return
         mine = [
             d for d in self.follower.ledger.state.disputes.values() if d.assertion == key and d.challenger == self.me
@@ -248,6 +258,17 @@ class Player:
             )  # fmt: skip
             return
         yield Wish(moves.Challenge(key, word(0)), key)
+
+    def _refutation(self, assertion: Assertion, complaint: Complaint) -> moves.Move | None:
+        """The one move against a published trace. It ends disputes, too; and it may be copied, and pays the copier."""
+        key, data = assertion.id, self._contents(assertion)
+        if self.habits.traces is None or data is None or not isinstance(complaint, Difference):
+            return None
+        folder = self.habits.traces / f"0x{key.hex()}"
+        if not folder.is_dir():
+            return None
+        mine = self.library.trace(key, assertion.claim.model, data)
+        return refutation(assertion, self.library.published(assertion.claim.model, folder), mine)
 
     def _contents(self, assertion: Assertion) -> tuple[bytes, ...] | None:
         """An assertion's input, wherever it was shown."""
