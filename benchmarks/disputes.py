@@ -71,7 +71,7 @@ def middle_operators(graph: Graph) -> list[int]:
     for index, node in enumerate(graph.nodes):
         if node.primitive not in ("input", "constant"):
             by_primitive.setdefault(node.primitive, []).append(index)
-    return sorted(places[len(places) // 2] for places in by_primitive.values())
+    return sorted(places[(len(places) - 1) // 2] for places in by_primitive.values())
 
 
 class Match:
