@@ -4,7 +4,7 @@ Run by `benchmarks.dispute`; by hand: ``python -m benchmarks.dispute_process WHA
 
 * ``compile``: the network made, written as ONNX, compiled and saved in FOLDER;
 * ``overhead``: claims and published traces against bare inference, turn by turn; memory of each;
-* ``disputes``: registration, bounds of steps, and a dispute over one operator of every primitive.
+* ``disputes``: registration, bounds of steps, disputes over the first operator and over one of every primitive.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def disputes(folder: Path) -> dict[str, Any]:
     executor.run(codes)
     forget_peak()
     longest = max(found, key=lambda node: (graph.nodes[node].primitive == "dot", found[node].terms))
-    operators = sorted({*middle_operators(graph), dearest, longest})
+    operators = sorted({min(found), *middle_operators(graph), dearest, longest})
     contract, played = StepGas(), []
     for operator in operators:
         match = Match(executor, codes, operator, found[dearest].transaction_gas)
