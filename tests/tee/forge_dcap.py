@@ -76,7 +76,7 @@ def sgx_extension(svns: tuple[int, ...], pce_svn: int, fmspc: bytes, pce_id: byt
         return _der(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
     versions = b"".join(pair(bytes([2, index + 1]), integer(value)) for index, value in enumerate((*svns, pce_svn)))
-    versions += pair(b"\x02\x12", _der(0x04, bytes(svns)))
+    versions += pair(b"\x02\x12", _der(0x04, bytes(svn & 0xFF for svn in svns)))
     fields = pair(b"\x01", _der(0x04, ppid)) + pair(b"\x02", _der(0x30, versions))
     fields += pair(b"\x03", _der(0x04, pce_id)) + pair(b"\x04", _der(0x04, fmspc)) + pair(b"\x05", _der(0x0A, b"\x00"))
     return _der(0x30, fields)
@@ -141,10 +141,10 @@ def level(tcb: dict[str, Any], status: str = "UpToDate", *advisories: str) -> di
 def platform_level(
     sgx: int = 0, pce: int = 0, tdx: int | None = None, status: str = "UpToDate", *advisories: str
 ) -> dict[str, Any]:
-    """A level that asks for the same version of every component."""
+    """A level that asks for the same version of every component, but of no version of the TDX module."""
     tcb: dict[str, Any] = {"sgxtcbcomponents": [{"svn": sgx}] * 16, "pcesvn": pce}
     if tdx is not None:
-        tcb["tdxtcbcomponents"] = [{"svn": tdx}] * 16
+        tcb["tdxtcbcomponents"] = [{"svn": tdx}, {"svn": 0}] + [{"svn": tdx}] * 14
     return level(tcb, status, *advisories)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.tee.genuine import VENDORS, dcap_evidence, require, time_of, vectors
+from tests.tee.two_engines import check_altered
 from vml.errors import EvidenceRejected, MalformedProof
 from vml.tee import Evidence, Kind, Reason, SgxClaims, TdxClaims, verify_evidence
 from vml.tee.dcap.pck import read_platform
@@ -152,6 +153,11 @@ def test_another_engine_agrees(item: dict[str, Any]) -> None:
     opinion = second_opinion(evidence, at)
     assert disagreement(found, opinion) == ""
     assert isinstance(found, EvidenceRejected) == bool(opinion.error) or opinion.own_policy
+
+
+@every_quote
+def test_another_engine_agrees_on_altered_quotes(item: dict[str, Any]) -> None:
+    check_altered(without_trailer(item), VENDORS, time_of(item), None, 40, 5)
 
 
 def test_every_quote_has_an_identity_of_its_own() -> None:

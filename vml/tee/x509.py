@@ -117,10 +117,14 @@ def pem_blocks(pem: bytes, what: str = "certificate chain") -> tuple[bytes, ...]
 
 
 def _unbase64(body: bytes, what: str) -> bytes:
+    text = b"".join(body.split())
     try:
-        return base64.b64decode(b"".join(body.split()), validate=True)
+        found = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise malformed(what, "not base64") from error
+    if base64.b64encode(found) != text:
+        raise malformed(what, "base64 with bits that say nothing")
+    return found
 
 
 def load_chain(pem: bytes, what: str = "certificate chain") -> tuple[Certificate, ...]:
@@ -204,7 +208,7 @@ def check_chain(
         raise rejected(failure, f"{len(certificates)} certificates")
     try:
         _check_links(certificates, failure, UNDERSTOOD | {x509.ObjectIdentifier(oid) for oid in critical})
-        if not leaf_may_sign_certificates and _is_authority(certificates[0]):
+        if not leaf_may_sign_certificates and _authority(certificates[0]) is not None:
             raise rejected(failure, "the leaf may sign certificates")
         top = certificates[-1]
         root = anchors.find(families, der_of(top), public_key_of(top))
@@ -217,11 +221,13 @@ def check_chain(
     return Chain(tuple(certificates), root)
 
 
-def _is_authority(certificate: Certificate) -> bool:
+def _authority(certificate: Certificate) -> x509.BasicConstraints | None:
+    """The basic constraints of a certificate that may sign others; None for all others."""
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
-        return False
+        return None
+    return constraints if constraints.ca else None
 
 
 def _check_links(
@@ -240,8 +246,8 @@ def _check_links(
                 raise rejected(failure, f"critical extension {extension.oid.dotted_string}")
         if depth == 0:
             continue
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        if not constraints.ca or (constraints.path_length is not None and constraints.path_length < depth - 1):
+        rights = _authority(certificate)
+        if rights is None or (rights.path_length is not None and rights.path_length < depth - 1):
             raise rejected(failure, f"{certificate.subject.rfc4514_string()} may not sign this chain")
         try:
             usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value

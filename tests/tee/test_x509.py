@@ -1,0 +1,284 @@
+"""Certificates, chains and revocation lists, read strictly."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from tests.tee.forge_dcap import ANCHORS, DAY, NOW, Certificates, crl, key, moment
+from vml.errors import EvidenceRejected, MalformedProof
+from vml.tee import Family, Reason
+from vml.tee.anchors import SIMULATOR_NAME, SIMULATOR_OID, Root, TrustAnchors
+from vml.tee.x509 import (
+    MAX_CERTIFICATE,
+    check_chain,
+    check_times,
+    der_of,
+    der_serial,
+    ec_key_of,
+    is_simulated,
+    load_certificate,
+    load_chain,
+    load_crl,
+    pem_blocks,
+    public_key_of,
+    simulator_root,
+    unix,
+)
+
+CHAIN = Certificates(sgx=b"\x30\x00").pem("pck", "ca", "root")
+
+
+def with_serial(der: bytes, serial: int) -> bytes:
+    """The certificate with another serial number of one byte; its signature is void."""
+    at = der.index(b"\xa0\x03\x02\x01\x02\x02\x01") + 7
+    return der[:at] + bytes([serial & 0xFF]) + der[at + 1 :]
+
+
+def test_a_chain_is_read_in_order() -> None:
+    names = [certificate.subject.rfc4514_string() for certificate in load_chain(CHAIN)]
+    assert names == ["CN=PCK", "CN=PCK CA", "CN=Root"]
+    assert pem_blocks(b"\n" + CHAIN.replace(b"\n", b"\r\n") + b"\n\x00\x00") == pem_blocks(CHAIN)
+    assert pem_blocks(b"") == ()
+
+
+def spoiled() -> dict[str, bytes]:
+    end = CHAIN.index(b"\n-----END")
+    return {
+        "text between": CHAIN.replace(b"-----END CERTIFICATE-----\n", b"-----END CERTIFICATE-----\nx\n", 1),
+        "text before": b"x" + CHAIN,
+        "text behind": CHAIN + b"x",
+        "zeros between": CHAIN.replace(b"-----END CERTIFICATE-----\n", b"-----END CERTIFICATE-----\x00", 1),
+        "no end": CHAIN[:-30],
+        "another label": CHAIN.replace(b"CERTIFICATE", b"X509 CRL"),
+        "not base64": CHAIN[: end - 3] + b"*" + CHAIN[end - 2 :],
+        "nine certificates": CHAIN * 3,
+    }
+
+
+@pytest.mark.parametrize("text", spoiled().values(), ids=spoiled())
+def test_other_text_is_malformed(text: bytes) -> None:
+    with pytest.raises(MalformedProof):
+        load_chain(text)
+
+
+def test_base64_has_one_form() -> None:
+    """The last letter before padding has bits that decoders drop; any but zeros there are refused."""
+    blocks = [b"-----BEGIN CERTIFICATE-----\n" + text + b"\n-----END CERTIFICATE-----" for text in (b"MAA=", b"MAB=")]
+    assert pem_blocks(blocks[0]) == (b"0\x00",)
+    with pytest.raises(MalformedProof):
+        pem_blocks(blocks[1])
+
+
+def test_one_certificate_and_nothing_behind() -> None:
+    (der, *_) = pem_blocks(CHAIN)
+    assert der_of(load_certificate(der)) == der
+    for other in (b"", der + b"\x00", der[:-1], b"\x30\x80\x00\x00", bytes(MAX_CERTIFICATE + 1)):
+        with pytest.raises(MalformedProof):
+            load_certificate(other)
+
+
+@pytest.mark.parametrize("serial", [0, -1])
+def test_serials_that_are_not_positive(serial: int) -> None:
+    """AMD's chips have serial number 0. No warning leaves the loader, and filters stay as they were."""
+    der = with_serial(pem_blocks(CHAIN)[0], serial)
+    before = list(warnings.filters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        certificate = load_certificate(der)
+        assert der_serial(der_of(certificate)) == serial
+        with pytest.raises(EvidenceRejected) as refused:
+            check_chain([certificate, *load_chain(CHAIN)[1:]], ANCHORS, (Family.INTEL,), Reason.PCK_CHAIN)
+    assert refused.value.reason == Reason.PCK_CHAIN
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize("der", [b"", b"\x30", b"\x30\x05\x00", b"\x30\x04\x30\x02\x04\x00", b"\x30\x85" + bytes(9)])
+def test_no_serial_number(der: bytes) -> None:
+    with pytest.raises(ValueError):
+        der_serial(der)
+
+
+def test_chains_have_two_to_eight_certificates() -> None:
+    chain = load_chain(CHAIN)
+    assert check_chain(chain, ANCHORS, (Family.INTEL,), Reason.PCK_CHAIN).root == ANCHORS.roots[0]
+    for other in (chain[2:], chain[:0], (*chain, *[chain[2]] * 6)):
+        with pytest.raises(EvidenceRejected) as refused:
+            check_chain(other, ANCHORS, (Family.INTEL,), Reason.GPU_CHAIN)
+        assert refused.value.reason == Reason.GPU_CHAIN
+
+
+def made(subject: str, issuer: str, *extensions: tuple[x509.ExtensionType, bool]) -> x509.Certificate:
+    """A certificate of a name, signed by another; both names are their keys'."""
+    builder = x509.CertificateBuilder(serial_number=9, public_key=key(subject).public_key())
+    builder = builder.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+    builder = builder.issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+    builder = builder.not_valid_before(moment(NOW - DAY)).not_valid_after(moment(NOW + DAY))
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return builder.sign(key(issuer), SHA256())
+
+
+def usage(sign: bool) -> x509.KeyUsage:
+    names = "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign"
+    values = dict.fromkeys((*names.split(), "crl_sign", "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(**{**values, "key_cert_sign": sign})
+
+
+def anchored(root: x509.Certificate) -> TrustAnchors:
+    digests = [hashlib.sha256(data).digest() for data in (der_of(root), public_key_of(root))]
+    return TrustAnchors([Root(Family.NVIDIA_RIM, *digests)])
+
+
+AUTHORITY = (x509.BasicConstraints(True, None), True)
+
+
+def test_rights_of_issuers() -> None:
+    """Basic constraints, path length and key usage of every certificate above the leaf."""
+    root, leaf = made("r", "r", AUTHORITY), made("leaf", "b")
+    good = [leaf, made("b", "a", AUTHORITY), made("a", "r", AUTHORITY, (usage(True), True)), root]
+    assert check_chain(good, anchored(root), (Family.NVIDIA_RIM,), Reason.RIM_CHAIN).leaf == leaf
+    for other in (
+        made("a", "r"),
+        made("a", "r", (x509.BasicConstraints(False, None), True)),
+        made("a", "r", (x509.BasicConstraints(True, 0), True)),
+        made("a", "r", AUTHORITY, (usage(False), True)),
+    ):
+        with pytest.raises(EvidenceRejected) as refused:
+            check_chain([*good[:2], other, root], anchored(root), (Family.NVIDIA_RIM,), Reason.RIM_CHAIN)
+        assert refused.value.reason == Reason.RIM_CHAIN
+    short = made("b", "a", (x509.BasicConstraints(True, 0), True))
+    check_chain([leaf, short, *good[2:]], anchored(root), (Family.NVIDIA_RIM,), Reason.RIM_CHAIN)
+
+
+def test_critical_extensions_the_caller_checks() -> None:
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    root = made("r", "r", AUTHORITY)
+    chain, anchors = [made("leaf", "r", (unknown, True)), root], anchored(root)
+    check_chain(chain, anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN, critical=["1.2.3.4"])
+    with pytest.raises(EvidenceRejected):
+        check_chain(chain, anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN)
+
+
+def test_a_chain_without_its_leaf() -> None:
+    root = made("r", "r", AUTHORITY)
+    chain, anchors = [made("a", "r", AUTHORITY), root], anchored(root)
+    check_chain(chain, anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN, leaf_may_sign_certificates=True)
+    with pytest.raises(EvidenceRejected):
+        check_chain(chain, anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN)
+
+
+def test_times_include_both_ends() -> None:
+    chain = load_chain(CHAIN)
+    first, last = unix(chain[0].not_valid_before_utc), unix(chain[0].not_valid_after_utc)
+    for at in (first, last):
+        check_times(chain, at)
+    for at, reason in ((first - 1, Reason.CERTIFICATE_NOT_YET_VALID), (last + 1, Reason.CERTIFICATE_EXPIRED)):
+        with pytest.raises(EvidenceRejected) as refused:
+            check_times(chain, at)
+        assert refused.value.reason == reason
+    with pytest.raises(EvidenceRejected) as refused:
+        check_times(chain, last + 1, expired=Reason.VLEK_EXPIRED)
+    assert refused.value.reason == Reason.VLEK_EXPIRED
+    assert unix(datetime(1969, 12, 31, 23, 59, 59, 500_000, UTC)) == -1
+
+
+LIST = (NOW - DAY, NOW + DAY)
+
+
+def test_a_revocation_list() -> None:
+    leaf, issuer, root = load_chain(CHAIN)
+    found = load_crl(crl("root", (2,), LIST), root, "list")
+    assert (found.number, found.this_update, found.next_update) == (7, *LIST)
+    found.check_not_revoked(leaf)
+    with pytest.raises(EvidenceRejected) as refused:
+        found.check_not_revoked(issuer)
+    assert refused.value.reason == Reason.CERTIFICATE_REVOKED
+    for at, reason in ((LIST[0] - 1, Reason.COLLATERAL_NOT_YET_VALID), (LIST[1] + 1, Reason.COLLATERAL_EXPIRED)):
+        with pytest.raises(EvidenceRejected) as refused:
+            found.check_time(at, "list")
+        assert refused.value.reason == reason
+    found.check_time(LIST[0], "list")
+    found.check_time(LIST[1], "list")
+
+
+def odd_lists() -> dict[str, bytes]:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Root")])
+    plain = x509.CertificateRevocationListBuilder(issuer_name=name)
+    plain = plain.last_update(moment(LIST[0])).next_update(moment(LIST[1]))
+    critical = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    numbered = plain.add_extension(x509.CRLNumber(1), critical=False)
+    good = crl("root", (), LIST)
+    return {
+        "nothing": b"",
+        "not DER": b"x" * 40,
+        "bytes behind": good + b"\x00",
+        "another issuer": crl("ca", (), LIST),
+        "another signer": crl("root", (), LIST, signer="ca"),
+        "no number": plain.sign(key("root"), SHA256()).public_bytes(Encoding.DER),
+        "critical extension": numbered.add_extension(critical, critical=True)
+        .sign(key("root"), SHA256())
+        .public_bytes(Encoding.DER),
+        "four mebibytes": bytes((1 << 22) + 1),
+    }
+
+
+@pytest.mark.parametrize("der", odd_lists().values(), ids=odd_lists())
+def test_other_lists_are_invalid(der: bytes) -> None:
+    with pytest.raises(EvidenceRejected) as refused:
+        load_crl(der, load_chain(CHAIN)[2], "list")
+    assert refused.value.reason == Reason.CRL_INVALID
+
+
+@pytest.mark.parametrize("pss", [False, True])
+def test_lists_signed_with_rsa(pss: bool) -> None:
+    """AMD's lists are signed with RSA-PSS."""
+    signer = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ARK")])
+    issuer = x509.CertificateBuilder(name, name, signer.public_key(), 1, moment(LIST[0]), moment(LIST[1]))
+    built = x509.CertificateRevocationListBuilder(name, moment(LIST[0]), moment(LIST[1]))
+    built = built.add_extension(x509.CRLNumber(3), critical=False)
+    salt = padding.PSS(padding.MGF1(SHA384()), padding.PSS.DIGEST_LENGTH) if pss else None
+    der = built.sign(signer, SHA384(), rsa_padding=salt).public_bytes(Encoding.DER)
+    root = issuer.sign(signer, SHA384())
+    assert load_crl(der, root, "list").number == 3
+    with pytest.raises(EvidenceRejected):
+        load_crl(der[:-1] + bytes([der[-1] ^ 1]), root, "list")
+
+
+def test_keys_are_on_the_curve_asked_for() -> None:
+    leaf = load_chain(CHAIN)[0]
+    assert ec_key_of(leaf, ec.SECP256R1, Reason.PCK_CHAIN) == key("pck").public_key()
+    with pytest.raises(EvidenceRejected) as refused:
+        ec_key_of(leaf, ec.SECP384R1, Reason.VEK_CHAIN)
+    assert refused.value.reason == Reason.VEK_CHAIN
+
+
+def test_simulators_are_recognised_by_extension_or_name() -> None:
+    marker = x509.UnrecognizedExtension(x509.ObjectIdentifier(SIMULATOR_OID), b"\x05\x00")
+    both = made(SIMULATOR_NAME, SIMULATOR_NAME, (marker, False), AUTHORITY)
+    assert is_simulated(both)
+    assert is_simulated(made("plain", "plain", (marker, False)))
+    assert is_simulated(made("plain", f"x {SIMULATOR_NAME} x"))
+    assert not is_simulated(made("plain", "plain"))
+    root = simulator_root(Family.INTEL, der_of(both))
+    assert root.simulated
+    assert root.family == Family.INTEL
+    for other in (made(SIMULATOR_NAME, "plain"), made("plain", "plain", (marker, False))):
+        with pytest.raises(ValueError):
+            simulator_root(Family.INTEL, der_of(other))
+
+
+def test_pinned_roots_are_whole_digests() -> None:
+    with pytest.raises(ValueError):
+        replace(ANCHORS.roots[0], certificate=b"\x00")
+    assert TrustAnchors.vendors().roots == TrustAnchors.vendors().with_simulator([]).roots
