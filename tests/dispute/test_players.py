@@ -34,6 +34,7 @@ from vml.dispute import calls
 from vml.dispute.journal import LOGGER
 from vml.dispute.player import Habits, Player
 from vml.dispute.store import FAILED, MINED, OUT
+from vml.errors import ChainError
 
 X = 0
 
@@ -166,6 +167,23 @@ def test_an_own_assertion_that_is_lost_from_the_file_is_defended_from_what_is_pu
     where.node.tick(TERMS.window_s + 1)
     rounds(again)
     assert status(again, key) is Status.FINAL
+
+
+def test_two_processes_of_one_account_share_a_file_and_move_once(tmp_path: Path) -> None:
+    where = site()
+    mallory, key = liar(where)
+    one, other = (player(where, BOB, db=tmp_path / "bob.sqlite") for _ in range(2))
+    rounds(mallory, one, other)
+    assert status(one, key) is status(other, key) is Status.SLASHED
+    sent = one.store.sent()
+    assert len({each.move for each in sent}) == len(sent) == len(other.store.sent())
+    assert {each.state for each in sent} == {MINED}
+    with one.store.held(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vml.dispute.store.HELD_S", 0)
+        with pytest.raises(ChainError, match="another process"):
+            other.round()
+    other.round()
+    close(one, other)
 
 
 # ---- killed, at every request ----------------------------------------------------------------------------------------

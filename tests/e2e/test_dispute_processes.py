@@ -101,7 +101,6 @@ def status(one: Player, key: bytes) -> Status:
     return one.follower.ledger.state.assertions[key].status
 
 
-@pytest.mark.slow
 def test_both_sides_are_killed_and_go_on(anvil: str, game: str, processes: Processes) -> None:
     """Whatever the moments at which the two are killed, the lie is slashed, and nobody sent anything twice."""
     rng, kills = random.Random(), 0

@@ -119,7 +119,8 @@ def assert_(
     with player_at(place, Habits(watch=False), out) as player:
         node = player.sender.chain
         require_bundle(player, bundle)
-        player.sender.look_after()
+        with player.store.held():
+            player.sender.look_after()
 
         def registering(done: int, count: int) -> None:
             out.note(f"registering the model: {done} of {count} operators")

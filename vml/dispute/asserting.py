@@ -149,11 +149,13 @@ def make(
     folder = None if model.folder is None else str(model.folder.resolve())
     player.store.add_own(Own(key, model.commitment, folder, data))
     player.library.add(model)
-    player.follower.sync()
-    ledger = player.follower.ledger
-    made = calls.call(replace(ledger, terms={**ledger.terms, move.terms: terms}), move, sender=player.me)
-    if key in ledger.state.assertions or player.sender.under_way(calls.move_id(made)):
-        say("this assertion was made before; another --nonce makes another")
-        return Asserted(key, claim, terms, None)
-    sent = player.sender.send(made, "Assert", key.hex(), stake=player.stake())
+    with player.store.held():
+        head = player.follower.sync()
+        ledger = player.follower.ledger
+        made = calls.call(replace(ledger, terms={**ledger.terms, move.terms: terms}), move, sender=player.me)
+        if key in ledger.state.assertions or player.sender.under_way(calls.move_id(made)):
+            say("this assertion was made before; another --nonce makes another")
+            return Asserted(key, claim, terms, None)
+        stake = player.stake() + player.sender.stake_under_way(head.read)
+        sent = player.sender.send(made, "Assert", key.hex(), stake=stake)
     return Asserted(key, claim, terms, sent.hash)

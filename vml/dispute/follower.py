@@ -81,14 +81,19 @@ class Follower:
             raise ValueError("blocks are counted from 0, confirmations and lengths from 1")
         self._chain, self.game, self._store, self._abi = chain, game, store, contract_abi()
         self._first, self._confirmations, self._remembered, self._span = first, confirmations, remembered, span
+        self._version = store.version()
         self.ledger = self._replay()
 
     def sync(self) -> Head:
-        """Read what is new.
+        """Read what is new. With a file that others may have open, only while it is held.
 
         Raises:
             ChainError: the node does not answer, contradicts itself, or the chain changes all the time.
         """
+        version = self._store.version()
+        if version != self._version:
+            # Another process has read on.
+            self._version, self.ledger = version, self._replay()
         head = self._block("latest")
         dropped = self._back_to_common()
         fresh: list[Event] = []

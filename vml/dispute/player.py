@@ -105,8 +105,6 @@ class Player:
         self.head: Head | None = None
         address = sender.chain.sender
         self.me = b"" if address is None else parse_address(address)
-        for own in store.own().values():
-            library.learn(own.model, own.folder)
 
     # ---- the loop --------------------------------------------------------------------------------------------------
 
@@ -141,6 +139,10 @@ class Player:
         Raises:
             ChainError: the node does not answer, or contradicts itself.
         """
+        with self.store.held():
+            return self._round()
+
+    def _round(self) -> bool:
         self.head = head = self.follower.sync()
         self._report(head)
         if self.sender.chain.signer is not None and not self.habits.dry:
@@ -190,6 +192,8 @@ class Player:
             self.library.forget(assertion.id)
             return
         key, model = assertion.id, assertion.claim.model
+        if own is not None:
+            self.library.learn(own.model, own.folder)
         data = own.input if own is not None else self._contents(assertion)
         if data is None or model not in self.library:
             what = "the input of" if data is None else "the model of"

@@ -40,6 +40,8 @@ CREATE INDEX IF NOT EXISTS sent_by_state ON sent (state);
 
 OUT, MINED, FAILED, REPLACED, REFUSED = "out", "mined", "failed", "replaced", "refused"
 """Where a transaction is: on its way, done, reverted, its nonce another's, never taken by the node."""
+HELD_S = 300
+"""A round of a player takes seconds, or as long as it takes to run the models again."""
 CANCEL = "cancel"
 """Kind of a transaction that does nothing but use up a nonce."""
 
@@ -102,19 +104,18 @@ class Seen:
 
 
 class Store:
-    """The file. One process at a time has it.
+    """The file. Several processes may have it open; who reads the chain or sends holds it meanwhile (`held`).
 
     Args:
         path: of the file; None keeps everything in memory.
 
     Raises:
-        ChainError: another process has it.
         ValueError: it is no such file, or another version's.
         OSError: it cannot be written.
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._held = None if path is None else _hold(path)
+        self._path, self._lock = path, None if path is None else _lock(path)
         try:
             self._db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None, timeout=10)
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -132,8 +133,30 @@ class Store:
         """Let the file go."""
         if hasattr(self, "_db"):
             self._db.close()
-        if self._held is not None:
-            self._held.release()
+        if self._lock is not None:
+            self._lock.release()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be alone with the file: two players of one account must not sign at once. Killing the process lets it go.
+
+        Raises:
+            ChainError: another process has held it for minutes.
+        """
+        if self._lock is None:
+            yield
+            return
+        import filelock
+
+        try:
+            with self._lock.acquire(timeout=HELD_S):
+                yield
+        except filelock.Timeout:
+            raise ChainError(f"another process has held {self._path} for {HELD_S} s; is it stopped?") from None
+
+    def version(self) -> int:
+        """Another number once another process has changed something."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def bind(self, chain_id: int, genesis: str, game: str, sender: str | None) -> None:
         """Say what the file is about; it is about nothing else for good.
@@ -257,12 +280,7 @@ def _sent(row: tuple[Any, ...]) -> Sent:
     return Sent(**fields | {name: int(fields[name]) for name in ("value", "fee", "tip")})
 
 
-def _hold(path: Path) -> Any:
+def _lock(path: Path) -> Any:
     import filelock
 
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise ChainError(f"another process plays with {path}: two would send everything twice") from None
-    return lock
+    return filelock.FileLock(path.with_name(f".{path.name}.lock"))
