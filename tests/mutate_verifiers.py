@@ -75,6 +75,13 @@ QUICK_TESTS = {
     "vml/merkle.py": ("tests/test_merkle.py",),
     "vml/policy.py": ("tests/test_policy.py",),
     "vml/proof.py": ("tests/test_proof.py", "tests/tampering/test_envelope_kinds.py"),
+    "vml/tee/dcap/collateral.py": ("tests/tee/test_dcap_forgeries.py", "tests/tee/test_dcap_fuzz.py"),
+    "vml/tee/dcap/eventlog.py": ("tests/tee/test_eventlog.py",),
+    "vml/tee/dcap/pck.py": ("tests/tee/test_dcap_forgeries.py",),
+    "vml/tee/dcap/quote.py": ("tests/tee/test_dcap_forgeries.py",),
+    "vml/tee/dcap/tcb.py": ("tests/tee/test_dcap_forgeries.py",),
+    "vml/tee/dcap/verify.py": ("tests/tee/test_dcap_forgeries.py",),
+    "vml/tee/x509.py": ("tests/tee/test_x509.py", "tests/tee/test_dcap_forgeries.py"),
 }
 
 # Steps that compute instead of raising, and how to leave them out: (file, text, text instead).
@@ -195,6 +202,9 @@ REFUSALS = {
     "NotFinal",
     "PolicyRejected",
     "ProofRejected",
+    # vml.tee.reasons makes the errors of evidence.
+    "malformed",
+    "rejected",
 }
 
 STEP = re.compile(r"#\s*step\s+(\d+[a-z]?)\b", re.IGNORECASE)

@@ -76,7 +76,7 @@ def platform_level(info: TcbInfo, platform: PckPlatform, tee_tcb_svn: bytes | No
     """The level of a platform; `tee_tcb_svn` (16 bytes) is the TD report's, None for SGX.
 
     The first two TDX components belong to the TDX module: where modules have versions (the second is not 0), they are
-    the business of `check_module`.
+    the business of `levels_of`.
 
     Raises:
         EvidenceRejected: TCB_LEVEL_NONE.
@@ -99,12 +99,8 @@ def enclave_level(levels: Iterable[Level], svn: int, name: str) -> Level:
     raise rejected(Reason.TCB_LEVEL_NONE, f"the {name}, version {svn}, is below every level")
 
 
-def check_quoting_enclave(identity: EnclaveIdentity, report: SgxReport) -> Level:
-    """The quoting enclave is the one Intel names; its level.
-
-    Raises:
-        EvidenceRejected: QE_IDENTITY_MISMATCH or TCB_LEVEL_NONE.
-    """
+def check_quoting_enclave(identity: EnclaveIdentity, report: SgxReport) -> None:
+    """The quoting enclave is the one Intel names. EvidenceRejected QE_IDENTITY_MISMATCH."""
     pairs = {
         "MISCSELECT": (masked(report.misc_select, identity.misc_select_mask), identity.misc_select),
         "ATTRIBUTES": (masked(report.attributes, identity.attributes_mask), identity.attributes),
@@ -114,26 +110,37 @@ def check_quoting_enclave(identity: EnclaveIdentity, report: SgxReport) -> Level
     differing = [name for name, (there, asked) in pairs.items() if there != asked]
     if differing:
         raise rejected(Reason.QE_IDENTITY_MISMATCH, f"other {', '.join(differing)}")
-    return enclave_level(identity.levels, report.isv_svn, "quoting enclave")
 
 
-def check_module(info: TcbInfo, report: TdReport, tee_tcb_svn: bytes) -> Level | None:
-    """The TDX module is one Intel names; its level, or None where modules have no versions of their own.
+def check_module(info: TcbInfo, report: TdReport, tee_tcb_svn: bytes) -> None:
+    """The TDX module of these security versions is one Intel names. EvidenceRejected TDX_MODULE_MISMATCH."""
+    modules = _modules(info, tee_tcb_svn)
+    if len(modules) != 1 or not _is_module(modules[0], report):
+        raise rejected(Reason.TDX_MODULE_MISMATCH, f"module version {tee_tcb_svn[1]}")
 
-    Args:
-        tee_tcb_svn: the report's security versions at launch, or now.
 
-    Raises:
-        EvidenceRejected: TDX_MODULE_MISMATCH or TCB_LEVEL_NONE.
-    """
-    version, svn = tee_tcb_svn[1], tee_tcb_svn[0]
-    name = f"TDX_{version:02X}" if version else ""
-    named = [module for module in info.modules if module.name == name]
-    if len(named) != 1 or not _is_module(named[0], report):
-        raise rejected(Reason.TDX_MODULE_MISMATCH, f"module version {version}")
-    return enclave_level(named[0].levels, svn, "TDX module") if version else None
+def _modules(info: TcbInfo, tee_tcb_svn: bytes) -> list[ModuleIdentity]:
+    """What is said about a module's version; version 0 is the time before modules had versions."""
+    name = f"TDX_{tee_tcb_svn[1]:02X}" if tee_tcb_svn[1] else ""
+    return [module for module in info.modules if module.name == name]
 
 
 def _is_module(module: ModuleIdentity, report: TdReport) -> bool:
     attributes = masked(report.seam_attributes, module.mask)
     return (report.mr_signer_seam, attributes) == (module.mr_signer, module.attributes)
+
+
+def levels_of(
+    info: TcbInfo, identity: EnclaveIdentity, platform: PckPlatform, enclave_svn: int, tee_tcb_svn: bytes | None
+) -> list[Level]:
+    """The levels of platform, quoting enclave and, where it has one of its own, TDX module; the platform's first.
+
+    Raises:
+        EvidenceRejected: TCB_LEVEL_NONE.
+    """
+    levels = [platform_level(info, platform, tee_tcb_svn)]
+    levels.append(enclave_level(identity.levels, enclave_svn, "quoting enclave"))
+    if tee_tcb_svn is not None and tee_tcb_svn[1]:
+        (module,) = _modules(info, tee_tcb_svn)
+        levels.append(enclave_level(module.levels, tee_tcb_svn[0], "TDX module"))
+    return levels

@@ -38,7 +38,7 @@ from vml.tee.dcap.collateral import EnclaveIdentity, TcbInfo, read_enclave_ident
 from vml.tee.dcap.eventlog import read_event_log, replay
 from vml.tee.dcap.pck import read_platform
 from vml.tee.dcap.quote import TDX_TYPE, Quote, SgxReport, TdReport, read_quote
-from vml.tee.dcap.tcb import after_update, check_module, check_quoting_enclave, converge, platform_level
+from vml.tee.dcap.tcb import after_update, check_module, check_quoting_enclave, converge, levels_of
 from vml.tee.evidence import (
     DcapCollateral,
     DcapTcb,
@@ -132,31 +132,32 @@ def verify_quote(evidence: Evidence, anchors: TrustAnchors, at: int) -> SgxClaim
     # step 10: the attestation key signed header and body.
     _check_signature(_attestation_key(quote), quote.signature, quote.signed, Reason.QUOTE_SIGNATURE)
     # step 11: the quoting enclave is the one Intel names.
-    enclave_level = check_quoting_enclave(identity, enclave)
+    check_quoting_enclave(identity, enclave)
     # step 12: the TCB info is about this family of platforms.
     if (info.fmspc, info.pce_id) != (platform.fmspc, platform.pce_id):
         raise rejected(Reason.FMSPC_MISMATCH, f"TCB info of {info.fmspc.hex()}, platform {platform.fmspc.hex()}")
     # step 13: the TDX module is one Intel names, the one at launch and the one now.
     report = TdReport.read(quote.body) if tdx else None
     launch, now = (report.tee_tcb_svn, report.tee_tcb_svn2) if report is not None else (None, None)
-    module = check_module(info, report, launch) if report is not None and launch is not None else None
-    newer = check_module(info, report, now) if report is not None and now is not None else None
+    if report is not None:
+        check_module(info, report, report.tee_tcb_svn)
+    if report is not None and report.tee_tcb_svn2 is not None:
+        check_module(info, report, report.tee_tcb_svn2)
     # step 14: a TCB level matches, and none is revoked.
-    level = platform_level(info, platform, launch)
-    levels = [part for part in (level, enclave_level, module) if part is not None]
-    status = converge(part.status for part in levels)
+    levels = levels_of(info, identity, platform, enclave.isv_svn, launch)
+    status = converge(level.status for level in levels)
     if now is not None:
-        later = [part for part in (platform_level(info, platform, now), enclave_level, newer) if part is not None]
-        status = after_update(status, converge(part.status for part in later))
+        later = levels_of(info, identity, platform, enclave.isv_svn, now)
+        status = after_update(status, converge(level.status for level in later))
     if status == TcbStatus.REVOKED:
-        raise rejected(Reason.TCB_REVOKED, f"level of unix time {level.date}")
+        raise rejected(Reason.TCB_REVOKED, f"the platform's level is of unix time {levels[0].date}")
     tcb = DcapTcb(
         status=status,
-        advisories=tuple(sorted({advisory for part in levels for advisory in part.advisories})),
+        advisories=tuple(sorted({advisory for level in levels for advisory in level.advisories})),
         evaluation_data_number=min(info.evaluation_data_number, identity.evaluation_data_number),
         fmspc=platform.fmspc,
         pce_id=platform.pce_id,
-        tcb_date=level.date,
+        tcb_date=levels[0].date,
         crl_numbers=(lists.root.number, lists.pck.number),
     )
     window = Window.of(
