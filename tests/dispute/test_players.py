@@ -14,6 +14,7 @@ from tests.dispute.dispute_chain import (
     ALICE,
     BOB,
     CAROL,
+    LIE,
     MALLORY,
     TERMS,
     TRUTH,
@@ -28,10 +29,11 @@ from tests.dispute.dispute_chain import (
     transactions,
 )
 from vml.backends.optimistic import moves
-from vml.backends.optimistic.records import Result, Status, dispute_id, word
+from vml.backends.optimistic.records import Assertion, Result, Status, dispute_id, word
 from vml.backends.optimistic.strategy import InputOutOfRange
 from vml.dispute import calls
 from vml.dispute.journal import LOGGER
+from vml.dispute.library import Checked
 from vml.dispute.player import Habits, Player
 from vml.dispute.store import FAILED, MINED, OUT
 from vml.errors import ChainError
@@ -125,6 +127,31 @@ def test_an_input_out_of_range_is_disputed() -> None:
     rounds(mallory, bob)
     assert status(bob, key) is Status.SLASHED
     assert isinstance(bob._complaints.get(key), InputOutOfRange | None)
+
+
+def test_own_bonds_are_defended_before_others_assertions_are_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much somebody else asserts: one is run in each round, the most urgent first."""
+    where = site()
+    alice = player(where, ALICE)
+    own = assertion(alice, TRUTH)
+    carol = player(where, CAROL)
+    carol.follower.sync()
+    carol.sender.send(calls.call(carol.follower.ledger, moves.Challenge(own, word(0))), "Challenge", "", stake=0)
+    mallory, first = liar(where)
+    others = [first, *(assertion(mallory, LIE, nonce=number) for number in (1, 2))]
+    seen: list[tuple[bytes, list[str]]] = []
+    check = alice.library.check
+
+    def noting(one: Assertion, data: Any) -> Checked:
+        seen.append((one.id, [each.kind for each in alice.store.sent()]))
+        return check(one, data)
+
+    monkeypatch.setattr(alice.library, "check", noting)
+    assert alice.round()
+    assert [(key, kinds[1:]) for key, kinds in seen] == [(others[0], ["RevealList"])]
+    assert alice.round()
+    assert alice.round()
+    assert [key for key, _ in seen] == others
 
 
 def test_a_dispute_that_is_moot_gets_its_bond_back() -> None:

@@ -220,7 +220,8 @@ def watch(
             port = player.journal.serve(metrics)
             player.journal.say("metrics", address=f"http://127.0.0.1:{port}/metrics")
         if once:
-            player.round()
+            while player.round():
+                out.note("looking again")
         else:
             player.run(poll)
         value = table_of(player, None)

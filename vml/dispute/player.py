@@ -100,8 +100,10 @@ class Player:
         self.follower, self.sender, self.store, self.library = follower, sender, store, library
         self.habits, self.journal = habits, journal
         self._clock, self._sleep = clock, sleep
-        self._complaints: dict[bytes, Complaint | None] = {}
+        right = (key for key, verdict in store.verdicts().items() if verdict == RIGHT)
+        self._complaints: dict[bytes, Complaint | None] = dict.fromkeys(right)
         self._broken: set[bytes] = set()
+        self._unseen = 0
         self.head: Head | None = None
         address = sender.chain.sender
         self.me = b"" if address is None else parse_address(address)
@@ -147,11 +149,12 @@ class Player:
         self._report(head)
         if self.sender.chain.signer is not None and not self.habits.dry:
             self._look_after()
-        sent = 0
-        for wish in list(self.wishes(head.at)):
+        sent, self._unseen = 0, 0
+        for wish in self.wishes(head.at):
+            # At once: what defends own bonds does not wait until others' assertions are run again.
             sent += self._make(wish)
         self._measure(head)
-        return bool(sent)
+        return bool(sent or self._unseen)
 
     # ---- what to do ------------------------------------------------------------------------------------------------
 
@@ -167,7 +170,8 @@ class Player:
                 about = state.assertions[dispute.assertion]
                 yield from self._guarded(about, self._pursue(dispute, now))
         if self.habits.watch:
-            for assertion in state.assertions.values():
+            # One that is new is run in each round, the most urgent first: nobody holds up a player by asserting much.
+            for assertion in sorted(state.assertions.values(), key=lambda one: one.closes_at):
                 if assertion.asserter != self.me and self.habits.only in (None, assertion.id):
                     yield from self._guarded(assertion, self._watch(assertion, now))
         if self.habits.withdraw and state.credits.get(self.me):
@@ -243,6 +247,10 @@ class Player:
             if request is None and assertion.input is None and now <= assertion.closes_at and self.habits.request:
                 yield Wish(moves.RequestInput(key), key)
             return
+        if key not in self._complaints:
+            self._unseen += 1
+            if self._unseen > 1:
+                return
         complaint = self._complaint(assertion)
         if complaint is None:
             return
@@ -287,9 +295,6 @@ class Player:
             return self._complaints[key]
         data = self._contents(assertion)
         if data is None or assertion.claim.model not in self.library:
-            return None
-        if self.store.verdicts().get(key) == RIGHT:
-            self._complaints[key] = None
             return None
         checked = self.library.check(assertion, data)
         verdict = RIGHT if checked.complaint is None else WRONG
