@@ -2,6 +2,7 @@
 pragma solidity ^0.8.24;
 
 import {IGraphRegistry} from "src/interfaces/IGraphRegistry.sol";
+import {DataContract} from "src/libraries/DataContract.sol";
 import {VmlCommitment} from "src/libraries/VmlCommitment.sol";
 import {Chunk, GraphChunk} from "./GraphChunk.sol";
 import {Facts, StepBound} from "./StepBound.sol";
@@ -23,12 +24,14 @@ contract GraphRegistry is IGraphRegistry {
     /// @param work the registration that ended; zero if none did
     /// @param latest the registration that was opened last
     /// @param inputs, outputs nodes of the outside tensors
+    /// @param given the contract that keeps the descriptors of the inputs once more: every assertion reads them
     struct Model {
         bytes32 root;
         bytes32 work;
         bytes32 latest;
         uint32[] inputs;
         uint32[] outputs;
+        address given;
     }
 
     /// @param registered descriptors so far, `inputs` of them inputs of the model
@@ -111,6 +114,7 @@ contract GraphRegistry is IGraphRegistry {
         // Each input node was the next of the specification; now none is left over.
         if (work.inputs != model.inputs.length) revert InputNode(work.count, model.inputs.length);
         model.work = key;
+        model.given = keepInputs(work, model.inputs);
         emit GraphRegistered(id, work.stepGas);
     }
 
@@ -137,12 +141,13 @@ contract GraphRegistry is IGraphRegistry {
 
     /// @inheritdoc IGraphRegistry
     function inputRoot(bytes32 id, bytes[] calldata data) external view returns (bytes32) {
-        Work storage work = ended(id);
-        uint32[] storage inputs = models[id].inputs;
+        address given = models[id].given;
+        if (given == address(0)) ended(id);
+        bytes[] memory inputs = abi.decode(DataContract.read(given), (bytes[]));
         if (data.length != inputs.length) revert InputCount(inputs.length, data.length);
         bytes32[] memory roots = new bytes32[](data.length);
         for (uint256 k = 0; k < roots.length; ++k) {
-            Node memory node = Descriptor.node(Cursor(descriptorAt(work, inputs[k]), 0));
+            Node memory node = Descriptor.node(Cursor(inputs[k], 0));
             roots[k] = VmlCommitment.tensorRoot(node.dtype, node.dims, data[k]);
         }
         return roots.tensorsRoot();
@@ -195,6 +200,14 @@ contract GraphRegistry is IGraphRegistry {
     function descriptorAt(Work storage work, uint256 node) private view returns (bytes memory) {
         uint256 bits = work.chunkBits;
         return GraphChunk.descriptorAt(work.chunks[node >> bits], node & (1 << bits) - 1);
+    }
+
+    function keepInputs(Work storage work, uint32[] storage nodes) private returns (address) {
+        bytes[] memory descriptors = new bytes[](nodes.length);
+        for (uint256 k = 0; k < descriptors.length; ++k) {
+            descriptors[k] = descriptorAt(work, nodes[k]);
+        }
+        return DataContract.write(abi.encode(descriptors));
     }
 
     function chosen(bytes32[] calldata roots, uint32[] storage nodes) private view returns (bytes32[] memory result) {

@@ -9,7 +9,7 @@ import {DisputeBench, Trace} from "test/optimistic/DisputeBench.sol";
 /// @notice The honest ones move by themselves whenever time passes: at the latest in the last second that the extension
 /// leaves them. Alice asserts what is true. Bob disputes what is false. Mallory lies, answers or does not, and Carol
 /// opens disputes and requests without a reason and stalls.
-contract DisputePlayers is DisputeBench {
+abstract contract DisputePlayers is DisputeBench {
     uint256 internal constant MOST = 8;
     uint256 internal constant ROUNDS = 40;
 
