@@ -80,10 +80,12 @@ def test_what_extends_nothing() -> None:
     assert read_event_log(CCEL + idle) == read_event_log(CCEL)
 
 
+TWO = SPECIFICATION[:24] + u32(2) + b"\x0b\x00\x20\x00\x0c\x00\x30\x00\x00"
+
+
 def test_several_algorithms() -> None:
-    two = SPECIFICATION[:24] + u32(2) + b"\x0b\x00\x20\x00\x0c\x00\x30\x00\x00"
     both = u32(4, SEPARATOR, 2) + b"\x0b\x00" + bytes(32) + b"\x0c\x00" + sha384(b"x") + u32(1) + b"x"
-    (only,) = read_event_log(first_event(two) + both)
+    (only,) = read_event_log(first_event(TWO) + both)
     assert (only.register, only.digest) == (3, sha384(b"x"))
 
 
@@ -100,6 +102,7 @@ WRONG_TABLES = {
     "event of register 5": CCEL + event(5, b""),
     "event of an unknown algorithm": CCEL + u32(1, SEPARATOR, 1) + b"\x0b\x00" + bytes(32) + u32(0),
     "event of two digests": CCEL + u32(1, SEPARATOR, 2) + (b"\x0c\x00" + bytes(48)) * 2 + u32(0),
+    "event of one digest twice": first_event(TWO) + u32(1, SEPARATOR, 2) + (b"\x0c\x00" + bytes(48)) * 2 + u32(0),
     "event without a digest": CCEL + u32(1, SEPARATOR, 0) + u32(0),
     "text behind": CCEL + b"x",
     "too long": CCEL + bytes(MAX_LOG),

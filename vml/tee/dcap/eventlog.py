@@ -122,10 +122,11 @@ def _read_ccel(data: bytes) -> tuple[LogEvent, ...]:
     events: list[LogEvent] = []
     while set(rest := data[reader.at :]) - {0xFF} and any(rest):
         register, event_type = reader.uint(4), reader.uint(4)
-        digests = dict(_digest(reader, sizes) for _ in range(_bounded(reader.uint(4), len(sizes))))
+        count = _bounded(reader.uint(4), len(sizes))
+        digests = dict(_digest(reader, sizes) for _ in range(count))
         content = reader.take(reader.uint(4))
-        if register > REGISTERS or SHA384 not in digests:
-            raise malformed("event log", f"an event of register {register} without a digest for it")
+        if register > REGISTERS or SHA384 not in digests or len(digests) != count:
+            raise malformed("event log", f"an event of register {register} without one digest for each algorithm")
         # MRTD is not extended by events, and neither is any register by events that say so.
         if register and event_type != NO_ACTION:
             bound = hashlib.sha384(content).digest() == digests[SHA384]
