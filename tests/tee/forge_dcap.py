@@ -87,6 +87,7 @@ class Certificates:
     """How certificates are to be; every name is one of NAMES."""
 
     valid: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    serials: Mapping[str, int] = field(default_factory=dict)
     signers: Mapping[str, str] = field(default_factory=dict)
     authorities: tuple[str, ...] = ("root", "ca", "other")
     extensions: Mapping[str, tuple[tuple[str, bytes, bool], ...]] = field(default_factory=dict)
@@ -100,7 +101,7 @@ class Certificates:
             .subject_name(_name(name))
             .issuer_name(_name(issuer))
             .public_key(key(name).public_key())
-            .serial_number(SERIALS[name])
+            .serial_number(self.serials.get(name, SERIALS[name]))
             .not_valid_before(moment(first))
             .not_valid_after(moment(last))
             .add_extension(x509.BasicConstraints(name in self.authorities, None), critical=True)

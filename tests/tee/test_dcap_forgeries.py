@@ -39,6 +39,7 @@ from vml.tee.reasons import code_of
 from vml.tee.x509 import simulator_root
 
 PAST, FUTURE = (NOW - 50 * DAY, NOW - DAY), (NOW + DAY, NOW + 50 * DAY)
+AGAIN = Certificates(serials={"ca": 22, "tcb": 44})
 KINDS = {
     "SGX v3": Forgery(tdx=False, version=3),
     "TDX v4": Forgery(),
@@ -111,10 +112,41 @@ WRONG: dict[str, tuple[Forgery, Reason]] = {
     "PCK list over": (Forgery(lists={"ca": PAST}), Reason.COLLATERAL_EXPIRED),
     "PCK list of the future": (Forgery(lists={"ca": FUTURE}), Reason.COLLATERAL_NOT_YET_VALID),
     "PCK list's chain of another issuer": (Forgery(chains={"pck_crl": ("tcb", "root")}), Reason.CRL_INVALID),
+    "PCK list of another issuer, complete": (
+        Forgery(chains={"pck_crl": ("tcb", "root")}, collateral={"pck_crl": crl("tcb", (), (NOW - DAY, NOW + DAY))}),
+        Reason.CRL_INVALID,
+    ),
     "PCK list's chain cut": (Forgery(chains={"pck_crl": ("ca",)}), Reason.CRL_INVALID),
     "PCK revoked": (Forgery(revoked={"ca": (3,)}), Reason.CERTIFICATE_REVOKED),
     "PCK issuer revoked": (Forgery(revoked={"root": (2,)}), Reason.CERTIFICATE_REVOKED),
     "TCB signer revoked": (Forgery(revoked={"root": (4,)}), Reason.CERTIFICATE_REVOKED),
+    # The same keys certified a second time: each certificate counts by itself.
+    "PCK issuer revoked, certified again": (
+        Forgery(revoked={"root": (2,)}, collateral={"pck_crl_chain": AGAIN.pem("ca", "root")}),
+        Reason.CERTIFICATE_REVOKED,
+    ),
+    "PCK list's issuer revoked": (
+        Forgery(revoked={"root": (22,)}, collateral={"pck_crl_chain": AGAIN.pem("ca", "root")}),
+        Reason.CERTIFICATE_REVOKED,
+    ),
+    "PCK list's issuer expired": (
+        Forgery(collateral={"pck_crl_chain": Certificates(valid={"ca": PAST}).pem("ca", "root")}),
+        Reason.CERTIFICATE_EXPIRED,
+    ),
+    **{
+        f"signer of {part} revoked": (
+            Forgery(revoked={"root": (44,)}, collateral={f"{part}_chain": AGAIN.pem("tcb", "root")}),
+            Reason.CERTIFICATE_REVOKED,
+        )
+        for part in ("tcb_info", "qe_identity")
+    },
+    **{
+        f"signer of {part} expired": (
+            Forgery(collateral={f"{part}_chain": Certificates(valid={"tcb": PAST}).pem("tcb", "root")}),
+            Reason.CERTIFICATE_EXPIRED,
+        )
+        for part in ("tcb_info", "qe_identity")
+    },
     # What Intel says.
     "TCB info missing": (Forgery(collateral={"tcb_info": b""}), Reason.COLLATERAL_MISSING),
     "TCB info without a signature": (Forgery(collateral={"tcb_info_signature": b""}), Reason.COLLATERAL_MISSING),
@@ -123,6 +155,7 @@ WRONG: dict[str, tuple[Forgery, Reason]] = {
         Reason.TCBINFO_SIGNATURE,
     ),
     "TCB info signed by another": (Forgery(signers={"tcb_info": "pck"}), Reason.TCBINFO_SIGNATURE),
+    "TCB info with a chain that is none": (Forgery(collateral={"tcb_info_chain": b"-"}), Reason.TCBINFO_CHAIN),
     "TCB info under a platform's chain": (
         Forgery(chains={"tcb_info": ("pck", "ca", "root")}, signers={"tcb_info": "pck"}),
         Reason.TCBINFO_CHAIN,
@@ -243,8 +276,9 @@ def test_lengths_fit_exactly(forgery: Forgery) -> None:
     for cut in (0, 47, 48, body, body + 3, certified, auth, inner, len(data) - 1):
         with pytest.raises(MalformedProof):
             read_quote(data[:cut])
-    with pytest.raises(MalformedProof):
-        read_quote(data + bytes(1 << 17))
+    for trailer in (b"\x01", bytes(9) + b"\x01", bytes(1 << 17)):
+        with pytest.raises(MalformedProof):
+            read_quote(data + trailer)
     assert read_quote(data + bytes(100)) == read_quote(data)
 
 

@@ -66,8 +66,7 @@ def _read_json(data: bytes) -> tuple[LogEvent, ...]:
         items = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise malformed("event log", str(error)) from error
-    if not isinstance(items, list):
-        raise malformed("event log", "not a list")
+    # What begins with [ is a list.
     return tuple(_json_event(item) for item in items)
 
 
