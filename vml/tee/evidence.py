@@ -331,7 +331,10 @@ class SnpTcb:
 
 @dataclass(frozen=True, kw_only=True)
 class SnpClaims(Verified):
-    """A report of an SEV-SNP guest. `tcb` is the certified one; `chip_id` is None where masked or under a VLEK."""
+    """A report of an SEV-SNP guest. `tcb` is the certified one; `chip_id` is None under a VLEK.
+
+    `signing_key` is "VCEK" or "VLEK"; `mitigations` are the vectors at launch and now, None before version 5.
+    """
 
     kind: ClassVar[Kind] = Kind.SNP
     version: int
@@ -354,6 +357,7 @@ class SnpClaims(Verified):
     committed_tcb: SnpTcb
     current_tcb: SnpTcb
     launch_tcb: SnpTcb
+    mitigations: tuple[int, int] | None = None
 
     @property
     def report_data(self) -> bytes:
@@ -456,9 +460,10 @@ class AzureClaims(Verified):
 
 @dataclass(frozen=True, kw_only=True)
 class NvidiaClaims(Verified):
-    """A report of an NVIDIA GPU. `matched` counts reference measurements met, None without manifests.
+    """A report of an NVIDIA GPU. `matched` counts reference measurements met (all there are), None without manifests.
 
-    `opaque` holds the report's named fields (driver and VBIOS version, ...).
+    `opaque` holds the report's named fields (driver and VBIOS version, ...); `device_id` is the serial number in the
+    device's certificate; `fwid` is None in reports of older drivers.
     """
 
     kind: ClassVar[Kind] = Kind.NVIDIA
@@ -470,7 +475,6 @@ class NvidiaClaims(Verified):
     device_id: bytes
     fwid: bytes | None
     matched: int | None
-    debug_mode: bool
 
     @property
     def report_data(self) -> bytes:
@@ -482,7 +486,8 @@ class NvidiaClaims(Verified):
 
     @property
     def debug(self) -> bool:
-        return self.debug_mode
+        """A report has no flag for it: only measurements that NVIDIA's manifests name rule it out."""
+        return self.matched is None
 
     @property
     def platform_id(self) -> bytes | None:
