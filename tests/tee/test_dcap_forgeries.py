@@ -30,7 +30,18 @@ from tests.tee.forge_dcap import (
     sgx_extension,
 )
 from vml.errors import EvidenceRejected, MalformedProof, VerificationError
-from vml.tee import Evidence, Family, Kind, Reason, SgxClaims, TdxClaims, TrustAnchors, Verified, verify_evidence
+from vml.tee import (
+    DcapCollateral,
+    Evidence,
+    Family,
+    Kind,
+    Reason,
+    SgxClaims,
+    TdxClaims,
+    TrustAnchors,
+    Verified,
+    verify_evidence,
+)
 from vml.tee.anchors import SIMULATOR_OID
 from vml.tee.dcap.quote import read_quote
 from vml.tee.dcap.second import disagreement, second_opinion
@@ -508,3 +519,14 @@ def test_the_first_module_has_its_own_entry() -> None:
     """Where modules have no versions, `tdxModule` counts and not the numbered ones."""
     other = {**MODULE, "mrsigner": "01" * 48}
     verify(Forgery(body={0: b"\x05\x00"}, tcb_info=module(**other)))
+
+
+def test_a_signature_has_one_length() -> None:
+    """Read loosely, a zero before s would be a second form of each of Intel's signatures."""
+    evidence = Forgery().evidence()
+    assert isinstance(evidence.collateral, DcapCollateral)
+    good = evidence.collateral.tcb_info_signature
+    longer = replace(evidence.collateral, tcb_info_signature=good[:32] + b"\x00" + good[32:])
+    with pytest.raises(EvidenceRejected) as refused:
+        verify_evidence(replace(evidence, collateral=longer), ANCHORS, NOW)
+    assert refused.value.reason == Reason.TCBINFO_SIGNATURE
