@@ -14,6 +14,7 @@ interface Vm {
     function expectRevert() external;
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;
+    function expectPartialRevert(bytes4 selector) external;
     function expectEmit() external;
     function assume(bool condition) external pure;
     function addr(uint256 privateKey) external pure returns (address);

@@ -313,4 +313,19 @@ abstract contract DisputeBench is Test {
             lie.proof
         );
     }
+
+    /// @dev What would refute a lie, out of somebody's trace.
+    function fraudOf(uint256 whose, uint256 lie) internal view returns (IDisputeGame.Fraud memory fraud) {
+        Trace storage trace = traces[lie];
+        fraud.operator = trace.operator;
+        fraud.root = rootOf(whose, trace.operator);
+        fraud.element = trace.element;
+        fraud.operands = operandsOf(whose, trace.operator);
+        fraud.proof = trace.proof;
+        if (trace.operator == BIG) {
+            fraud.leaf = uint40(trace.odd);
+            fraud.path = pathIn(nodesOf(whose, 0), trace.odd);
+        }
+        fraud.data = leafOf(whose, trace.operator, fraud.leaf);
+    }
 }

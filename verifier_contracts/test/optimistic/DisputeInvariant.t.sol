@@ -3,11 +3,8 @@ pragma solidity ^0.8.24;
 
 import {IDisputeGame} from "src/interfaces/IDisputeGame.sol";
 import {DisputeGame} from "src/optimistic/DisputeGame.sol";
-import {DisputePlayers} from "test/optimistic/DisputePlayers.sol";
+import {DisputePlayers} from "test/optimistic/DisputePlayers.t.sol";
 import {Test} from "test/Vm.sol";
-
-/// @dev Larger than a contract may be on a chain: deployed by forge alone.
-contract Everybody is DisputePlayers {}
 
 /// @notice The four properties of docs/dispute.md, against whatever order of moves.
 contract DisputeInvariantTest is Test {
@@ -23,7 +20,7 @@ contract DisputeInvariantTest is Test {
     DisputeGame internal game;
 
     function setUp() external {
-        players = new Everybody();
+        players = new DisputePlayers();
         game = players.theGame();
     }
 

@@ -3,13 +3,13 @@ pragma solidity ^0.8.24;
 
 import {IDisputeGame} from "src/interfaces/IDisputeGame.sol";
 import {DisputeGame} from "src/optimistic/DisputeGame.sol";
-import {DisputeBench, Trace} from "test/optimistic/DisputeBench.sol";
+import {DisputeBench} from "test/optimistic/DisputeBench.sol";
 
 /// @title An honest asserter, an honest challenger, a liar and shams do everything in any order, at any time
 /// @notice The honest ones move by themselves whenever time passes: at the latest in the last second that the extension
 /// leaves them. Alice asserts what is true. Bob disputes what is false. Mallory lies, answers or does not, and Carol
 /// opens disputes and requests without a reason and stalls.
-abstract contract DisputePlayers is DisputeBench {
+contract DisputePlayers is DisputeBench {
     uint256 internal constant MOST = 8;
     uint256 internal constant ROUNDS = 40;
 
@@ -419,20 +419,5 @@ abstract contract DisputePlayers is DisputeBench {
         IDisputeGame.Assertion memory a = assertionAt(i);
         vm.prank(CAROL);
         game.proveFraud(a, fraud);
-    }
-
-    /// @dev What would refute a lie, out of somebody's trace.
-    function fraudOf(uint256 whose, uint256 lie) private view returns (IDisputeGame.Fraud memory fraud) {
-        Trace storage trace = traces[lie];
-        fraud.operator = trace.operator;
-        fraud.root = rootOf(whose, trace.operator);
-        fraud.element = trace.element;
-        fraud.operands = operandsOf(whose, trace.operator);
-        fraud.proof = trace.proof;
-        if (trace.operator == BIG) {
-            fraud.leaf = uint40(trace.odd);
-            fraud.path = pathIn(nodesOf(whose, 0), trace.odd);
-        }
-        fraud.data = leafOf(whose, trace.operator, fraud.leaf);
     }
 }
