@@ -403,8 +403,8 @@ class NitroClaims(Verified):
 
     @property
     def debug(self) -> bool:
-        """An enclave started in debug mode has zeros in PCR 0 to 2."""
-        return not any(any(self.pcrs.get(index, b"")) for index in range(3))
+        """An enclave started in debug mode has zeros in PCR 0 to 2; no other has zeros in any of them."""
+        return not all(any(self.pcrs.get(index, b"")) for index in range(3))
 
     @property
     def platform_id(self) -> bytes | None:
