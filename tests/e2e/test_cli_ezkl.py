@@ -385,4 +385,7 @@ def test_the_demo(tmp_path: Path) -> None:
         "WrongContext",
     ]
     assert value["chain"]["gas"] > 400_000
+    assert value["bonds"]["true"]["status"] == "final"
+    assert value["bonds"]["false"]["status"] == "slashed"
+    assert value["bonds"]["false"]["sent"]["challenger"][-1] == "ProveStep"
     assert len(value["attacks"]) == 12

@@ -65,8 +65,9 @@ def demo(
     """Prove what a small network says about a handwritten digit, verify it elsewhere, and fail to cheat.
 
     Compiles and proves from scratch in a folder of its own, with each backend. The verifier is a second process that
-    has the proof, the model's 32-byte identity, for sumcheck the key's digest, the context, and nothing else. At last a
-    contract on an EVM in this process verifies an ezkl proof and pays for it.
+    has the proof, the model's 32-byte identity, for sumcheck the key's digest, the context, and nothing else. Then a
+    contract on an EVM in this process verifies an ezkl proof and pays for it. At last two players put down bonds for a
+    true and a false answer, and a watcher takes the false one apart.
     """
     place = circuits / CIRCUIT
     if not (place / "model.onnx").is_file():
@@ -114,11 +115,13 @@ class _Demo:
         request = Context("0x" + "a1" * 20, 1, "0x" + "c0" * 20, os.urandom(32), "0x" + "b0" * 20, 2**64 - 1)
         acts = [self._act(backend, model, source, inputs, request) for backend in BACKENDS]
         paid = self._paid(model, inputs)
+        bonds = self._bonds(model, inputs)
         return {
             "digit": int(labels[self.digit]),
             "decided": decided,
             "acts": acts,
             "chain": paid,
+            "bonds": bonds,
             "attacks": [attack for act in (*acts, paid) for attack in act["attacks"]],
             "steps": [asdict(step) for step in self.steps],
             "total_s": round(time.monotonic() - started, 1),
@@ -221,6 +224,21 @@ class _Demo:
             "rules": escrow.chain.rules,
             "attacks": [asdict(a) for a in attacks],
         }
+
+    def _bonds(self, model: Model, inputs: Any) -> dict[str, Any]:
+        """A true claim with a bond becomes final; a false one is refuted by a watcher, in a dispute."""
+        from vml.cli.demo_dispute import Arena
+
+        arena = self._step("bonds: put up a dispute game, register the model", lambda: Arena(model), None)
+        codes = dict(model.quantize(inputs))
+        true = self._step("bonds: a true claim, final after its window", lambda: arena.settles(codes), None)
+        false = self._step("bonds: a false claim, disputed and slashed", lambda: arena.slashes(codes), None)
+        moves = len(false["sent"]["asserter"]) + len(false["sent"]["challenger"])
+        self._say(
+            f"a liar put down {false['bond'] / 10**18:.4f} ether for another answer and defended it; a watcher with the "
+            f"model proved one number wrong to the contract: {moves} moves, {sum(false['gas'].values()):,} gas"
+        )
+        return {"true": true, "false": false}
 
     def _compile(self, source: bytes, name: str) -> Model:
         from vml import api
