@@ -66,6 +66,7 @@ class Reason(StrEnum):
     COSE_SIGNATURE = "COSE_SIGNATURE", "the document is not signed by its certificate"
 
     # Azure: a virtual TPM bound to a hardware report.
+    VMPL_REFUSED = "VMPL_REFUSED", "the hardware report was asked for by the guest, not by what runs below it"
     RUNTIME_DATA_MISMATCH = "RUNTIME_DATA_MISMATCH", "the hardware report does not name this runtime data"
     TPM_KEY_MISMATCH = "TPM_KEY_MISMATCH", "the TPM quote is not under the key of the runtime data"
     TPM_SIGNATURE = "TPM_SIGNATURE", "the TPM's key did not sign the quote"
