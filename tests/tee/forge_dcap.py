@@ -57,7 +57,8 @@ def iso(unix: int) -> str:
     return moment(unix).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _der(tag: int, body: bytes) -> bytes:
+def element(tag: int, body: bytes) -> bytes:
+    """One DER element."""
     size = len(body)
     length = (
         bytes([size]) if size < 0x80 else bytes([0x81, size]) if size < 0x100 else b"\x82" + size.to_bytes(2, "big")
@@ -70,16 +71,20 @@ def sgx_extension(svns: tuple[int, ...], pce_svn: int, fmspc: bytes, pce_id: byt
     prefix = bytes.fromhex("2a864886f84d010d01")
 
     def pair(name: bytes, value: bytes) -> bytes:
-        return _der(0x30, _der(0x06, prefix + name) + value)
+        return element(0x30, element(0x06, prefix + name) + value)
 
     def integer(value: int) -> bytes:
-        return _der(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+        return element(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
     versions = b"".join(pair(bytes([2, index + 1]), integer(value)) for index, value in enumerate((*svns, pce_svn)))
-    versions += pair(b"\x02\x12", _der(0x04, bytes(svn & 0xFF for svn in svns)))
-    fields = pair(b"\x01", _der(0x04, ppid)) + pair(b"\x02", _der(0x30, versions))
-    fields += pair(b"\x03", _der(0x04, pce_id)) + pair(b"\x04", _der(0x04, fmspc)) + pair(b"\x05", _der(0x0A, b"\x00"))
-    return _der(0x30, fields)
+    versions += pair(b"\x02\x12", element(0x04, bytes(svn & 0xFF for svn in svns)))
+    fields = pair(b"\x01", element(0x04, ppid)) + pair(b"\x02", element(0x30, versions))
+    fields += (
+        pair(b"\x03", element(0x04, pce_id))
+        + pair(b"\x04", element(0x04, fmspc))
+        + pair(b"\x05", element(0x0A, b"\x00"))
+    )
+    return element(0x30, fields)
 
 
 @dataclass(frozen=True)

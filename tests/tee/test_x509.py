@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from tests.tee.forge_dcap import ANCHORS, DAY, NOW, Certificates, crl, key, moment
+from tests.tee.forge_dcap import ANCHORS, DAY, NOW, Certificates, crl, element, key, moment, raw_point
 from vml.errors import EvidenceRejected, MalformedProof
 from vml.tee import Family, Reason
 from vml.tee.anchors import SIMULATOR_NAME, SIMULATOR_OID, Root, TrustAnchors
@@ -22,6 +22,7 @@ from vml.tee.x509 import (
     MAX_CERTIFICATE,
     check_chain,
     check_times,
+    der_element,
     der_of,
     der_serial,
     ec_key_of,
@@ -31,6 +32,7 @@ from vml.tee.x509 import (
     load_crl,
     pem_blocks,
     public_key_of,
+    same_authority,
     simulator_root,
     unix,
 )
@@ -58,7 +60,9 @@ def spoiled() -> dict[str, bytes]:
         "text before": b"x" + CHAIN,
         "text behind": CHAIN + b"x",
         "zeros between": CHAIN.replace(b"-----END CERTIFICATE-----\n", b"-----END CERTIFICATE-----\x00", 1),
-        "no end": CHAIN[:-30],
+        "another label of the same length": CHAIN.replace(b"BEGIN CERTIFICATE", b"BEGIN CERTIFICATF", 1),
+        "end cut": CHAIN[:-30],
+        "no end": CHAIN[: CHAIN.rindex(b"-----END")],
         "another label": CHAIN.replace(b"CERTIFICATE", b"X509 CRL"),
         "not base64": CHAIN[: end - 3] + b"*" + CHAIN[end - 2 :],
         "nine certificates": CHAIN * 3,
@@ -85,6 +89,12 @@ def test_one_certificate_and_nothing_behind() -> None:
     for other in (b"", der + b"\x00", der[:-1], b"\x30\x80\x00\x00", bytes(MAX_CERTIFICATE + 1)):
         with pytest.raises(MalformedProof):
             load_certificate(other)
+
+
+def test_certificates_are_small() -> None:
+    large = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(MAX_CERTIFICATE))
+    with pytest.raises(MalformedProof, match="at most"):
+        load_certificate(der_of(made("a", "a", (large, False))))
 
 
 @pytest.mark.parametrize("serial", [0, -1])
@@ -126,6 +136,13 @@ def made(subject: str, issuer: str, *extensions: tuple[x509.ExtensionType, bool]
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
     return builder.sign(key(issuer), SHA256())
+
+
+def renamed(name: str, other: str) -> x509.Certificate:
+    """A certificate of one name that holds another's key."""
+    title = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateBuilder(title, title, key(other).public_key(), 9, moment(NOW - DAY), moment(NOW + DAY))
+    return builder.sign(key(other), SHA256())
 
 
 def usage(sign: bool) -> x509.KeyUsage:
@@ -207,8 +224,24 @@ def test_a_revocation_list() -> None:
         with pytest.raises(EvidenceRejected) as refused:
             found.check_time(at, "list")
         assert refused.value.reason == reason
+    with pytest.raises(EvidenceRejected) as refused:
+        found.check_not_revoked(load_certificate(with_serial(der_of(leaf), -1)))
+    assert refused.value.reason == Reason.CRL_INVALID
     found.check_time(LIST[0], "list")
     found.check_time(LIST[1], "list")
+
+
+def without_next_update(der: bytes) -> bytes:
+    """The same list, signed again, with no word of when the next one comes."""
+    _, at, _ = der_element(der, 0)
+    _, inside, end = der_element(der, at)
+    fields = []
+    while inside < end:
+        fields.append(der[inside : der_element(der, inside)[2]])
+        inside += len(fields[-1])
+    body = element(0x30, b"".join(fields[:4] + fields[5:]))
+    signature = key("root").sign(body, ec.ECDSA(SHA256()))
+    return element(0x30, body + fields[1] + element(0x03, b"\x00" + signature))
 
 
 def odd_lists() -> dict[str, bytes]:
@@ -216,6 +249,7 @@ def odd_lists() -> dict[str, bytes]:
     plain = x509.CertificateRevocationListBuilder(issuer_name=name)
     plain = plain.last_update(moment(LIST[0])).next_update(moment(LIST[1]))
     critical = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    large = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(1 << 22))
     numbered = plain.add_extension(x509.CRLNumber(1), critical=False)
     good = crl("root", (), LIST)
     return {
@@ -223,12 +257,16 @@ def odd_lists() -> dict[str, bytes]:
         "not DER": b"x" * 40,
         "bytes behind": good + b"\x00",
         "another issuer": crl("ca", (), LIST),
+        "another issuer's name": crl("ca", (), LIST, signer="root"),
         "another signer": crl("root", (), LIST, signer="ca"),
         "no number": plain.sign(key("root"), SHA256()).public_bytes(Encoding.DER),
+        "no next update": without_next_update(good),
         "critical extension": numbered.add_extension(critical, critical=True)
         .sign(key("root"), SHA256())
         .public_bytes(Encoding.DER),
-        "four mebibytes": bytes((1 << 22) + 1),
+        "four mebibytes": numbered.add_extension(large, critical=False)
+        .sign(key("root"), SHA256())
+        .public_bytes(Encoding.DER),
     }
 
 
@@ -237,6 +275,18 @@ def test_other_lists_are_invalid(der: bytes) -> None:
     with pytest.raises(EvidenceRejected) as refused:
         load_crl(der, load_chain(CHAIN)[2], "list")
     assert refused.value.reason == Reason.CRL_INVALID
+
+
+def test_lists_signed_with_other_keys() -> None:
+    """Ed25519 and DSA are nobody's choice for these lists."""
+    title = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Ed")])
+    for signer, algorithm in ((ed25519.Ed25519PrivateKey.generate(), None), (dsa.generate_private_key(1024), SHA256())):
+        built = x509.CertificateRevocationListBuilder(title, moment(LIST[0]), moment(LIST[1]))
+        built = built.add_extension(x509.CRLNumber(1), critical=False)
+        issuer = x509.CertificateBuilder(title, title, signer.public_key(), 1, moment(LIST[0]), moment(LIST[1]))
+        with pytest.raises(EvidenceRejected) as refused:
+            load_crl(built.sign(signer, algorithm).public_bytes(Encoding.DER), issuer.sign(signer, algorithm), "list")
+        assert refused.value.reason == Reason.CRL_INVALID
 
 
 @pytest.mark.parametrize("pss", [False, True])
@@ -255,12 +305,26 @@ def test_lists_signed_with_rsa(pss: bool) -> None:
         load_crl(der[:-1] + bytes([der[-1] ^ 1]), root, "list")
 
 
+def test_an_authority_is_its_name_and_its_key() -> None:
+    again = Certificates(serials={"ca": 9}).make("ca")
+    leaf, issuer, _ = load_chain(CHAIN)
+    assert same_authority(issuer, again)
+    assert not same_authority(issuer, leaf)
+    assert not same_authority(made("a", "r"), renamed("a", "b"))
+    assert not same_authority(made("a", "r"), renamed("b", "a"))
+
+
 def test_keys_are_on_the_curve_asked_for() -> None:
     leaf = load_chain(CHAIN)[0]
     assert ec_key_of(leaf, ec.SECP256R1, Reason.PCK_CHAIN) == key("pck").public_key()
-    with pytest.raises(EvidenceRejected) as refused:
-        ec_key_of(leaf, ec.SECP384R1, Reason.VEK_CHAIN)
-    assert refused.value.reason == Reason.VEK_CHAIN
+    off = load_certificate(der_of(leaf).replace(raw_point("pck"), bytes(63) + b"\x01"))
+    name, signer = x509.Name([]), rsa.generate_private_key(65537, 2048)
+    plain = x509.CertificateBuilder(name, name, signer.public_key(), 1, moment(LIST[0]), moment(LIST[1]))
+    others = ((leaf, ec.SECP384R1), (off, ec.SECP256R1), (plain.sign(signer, SHA256()), ec.SECP256R1))
+    for certificate, curve in others:
+        with pytest.raises(EvidenceRejected) as refused:
+            ec_key_of(certificate, curve, Reason.VEK_CHAIN)
+        assert refused.value.reason == Reason.VEK_CHAIN
 
 
 def test_simulators_are_recognised_by_extension_or_name() -> None:

@@ -141,6 +141,14 @@ def public_key_of(certificate: Certificate) -> bytes:
     return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def same_authority(one: Certificate, other: Certificate) -> bool:
+    """Whether two certificates are of one name and one key, as when an authority was certified a second time."""
+    try:
+        return one.subject == other.subject and public_key_of(one) == public_key_of(other)
+    except PARSE_ERRORS:
+        return False
+
+
 def is_simulated(certificate: Certificate) -> bool:
     """Whether a certificate carries a simulator's marker: the extension or the name."""
     names = [attribute.value for name in (certificate.subject, certificate.issuer) for attribute in name]
@@ -309,14 +317,13 @@ def load_crl(der: bytes, issuer: Certificate, name: str) -> RevocationList:
     Raises:
         EvidenceRejected: CRL_INVALID for everything else, also for no bytes at all.
     """
-    if not der or len(der) > MAX_CRL:
+    if len(der) > MAX_CRL:
         raise rejected(Reason.CRL_INVALID, f"{name}: {len(der)} bytes")
     try:
         crl = x509.load_der_x509_crl(der)
         if crl.issuer != issuer.subject:
             raise rejected(Reason.CRL_INVALID, f"{name} is issued by {crl.issuer.rfc4514_string()}")
-        key = issuer.public_key()
-        if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) or not _crl_signed(crl, key):
+        if not _crl_signed(crl, issuer):
             raise rejected(Reason.CRL_INVALID, f"{name} is not signed by {issuer.subject.rfc4514_string()}")
         critical = [extension.oid.dotted_string for extension in crl.extensions if extension.critical]
         if critical:
@@ -329,18 +336,19 @@ def load_crl(der: bytes, issuer: Certificate, name: str) -> RevocationList:
         raise rejected(Reason.CRL_INVALID, f"{name}: {error}") from error
 
 
-def _crl_signed(crl: Crl, key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> bool:
-    algorithm = crl.signature_hash_algorithm
+def _crl_signed(crl: Crl, issuer: Certificate) -> bool:
+    key, algorithm = issuer.public_key(), crl.signature_hash_algorithm
     if algorithm is None:
         return False
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(crl.signature, crl.tbs_certlist_bytes, ec.ECDSA(algorithm))
-        elif crl.signature_algorithm_oid == x509.SignatureAlgorithmOID.RSASSA_PSS:
-            salt = padding.PSS(padding.MGF1(algorithm), padding.PSS.DIGEST_LENGTH)
+        elif isinstance(key, rsa.RSAPublicKey):
+            pss = crl.signature_algorithm_oid == x509.SignatureAlgorithmOID.RSASSA_PSS
+            salt = padding.PSS(padding.MGF1(algorithm), padding.PSS.DIGEST_LENGTH) if pss else padding.PKCS1v15()
             key.verify(crl.signature, crl.tbs_certlist_bytes, salt, algorithm)
         else:
-            key.verify(crl.signature, crl.tbs_certlist_bytes, padding.PKCS1v15(), algorithm)
+            return False
     except InvalidSignature:
         return False
     return True

@@ -51,7 +51,16 @@ from vml.tee.evidence import (
     Window,
 )
 from vml.tee.reasons import Reason, malformed, rejected
-from vml.tee.x509 import Certificate, Chain, RevocationList, check_chain, check_times, ec_key_of, load_chain, load_crl
+from vml.tee.x509 import (
+    Chain,
+    RevocationList,
+    check_chain,
+    check_times,
+    ec_key_of,
+    load_chain,
+    load_crl,
+    same_authority,
+)
 
 INTEL_QE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 
@@ -199,7 +208,7 @@ def _chain(pem: bytes, length: int, anchors: TrustAnchors, failure: Reason, *, a
 def _lists(collateral: DcapCollateral, pck: Chain, anchors: TrustAnchors, at: int) -> _Lists:
     issuer, root = pck.certificates[1:]
     listed = _chain(collateral.pck_crl_chain, 2, anchors, Reason.CRL_INVALID, authority=True)
-    if _name_and_key(listed.leaf) != _name_and_key(issuer):
+    if not same_authority(listed.leaf, issuer):
         raise rejected(Reason.CRL_INVALID, "the PCK list's chain is another issuer's")
     lists = _Lists(
         root=load_crl(collateral.root_crl, root, "the root's list"),
@@ -210,10 +219,6 @@ def _lists(collateral: DcapCollateral, pck: Chain, anchors: TrustAnchors, at: in
     lists.root.check_not_revoked(listed.leaf)
     check_times(listed.certificates, at)
     return lists
-
-
-def _name_and_key(certificate: Certificate) -> tuple[object, object]:
-    return certificate.subject, certificate.public_key()
 
 
 def _signed(
