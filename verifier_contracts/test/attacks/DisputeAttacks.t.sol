@@ -114,6 +114,17 @@ contract DisputeAttacksTest is DisputeBench {
         checkEqual(game.creditOf(BOB), rules.challengerBond + rules.slashReward, "the challenger's");
     }
 
+    function test_aChallengersMoveASecondLateIsRefused() external {
+        bytes32 dispute = challenged(truth, BOB, "");
+        reveals(truth, dispute, 0);
+        IDisputeGame.Root memory root = rootOf(0, OUT);
+        uint256 until = block.timestamp + rules.challengerClock;
+        vm.warp(until + 1);
+        expect(IDisputeGame.ClockExpired.selector, until);
+        vm.prank(BOB);
+        game.pickOperator(truth, dispute, OUT, root);
+    }
+
     function test_theLastSecondOfTheWindowIsAsGoodAsTheFirst() external {
         pass(rules.window);
         expect(IDisputeGame.WindowOpen.selector, block.timestamp);
