@@ -81,6 +81,8 @@ QUICK_TESTS = {
     "vml/tee/dcap/quote.py": ("tests/tee/test_dcap_forgeries.py",),
     "vml/tee/dcap/tcb.py": ("tests/tee/test_dcap_forgeries.py",),
     "vml/tee/dcap/verify.py": ("tests/tee/test_dcap_forgeries.py",),
+    "vml/tee/nvidia/rim.py": ("tests/tee/test_nvidia_forgeries.py",),
+    "vml/tee/nvidia/verify.py": ("tests/tee/test_nvidia_forgeries.py",),
     "vml/tee/x509.py": ("tests/tee/test_x509.py", "tests/tee/test_dcap_forgeries.py"),
 }
 

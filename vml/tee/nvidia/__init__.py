@@ -1,1 +1,1 @@
-"""Reports of NVIDIA GPUs."""
+"""Reports of NVIDIA GPUs: the report (``report``), reference manifests (``rim``) and the check (``verify``)."""
