@@ -126,6 +126,22 @@ def test_the_list_form() -> None:
     assert events[1].digest == sha384(b"\x01\x00\x00\x08:app-id:\x01\x02")
 
 
+def test_a_digest_that_software_leaves_out() -> None:
+    """It follows from the content; a firmware event's does not and has to be there."""
+    left_out, given = (read_event_log(as_json(entry(3, "a", b"1", **c))) for c in ({"digest": ""}, {}))
+    assert left_out == given
+    with pytest.raises(MalformedProof):
+        read_event_log(as_json(entry(3, "a", b"1", digest="", event_type=1)))
+
+
+def test_a_genuine_event() -> None:
+    """As published with a dstack attestation: an app id and its digest."""
+    payload = bytes.fromhex("5b979a9a745405d4de53aae0e2c3a09d24b174a3")
+    assert dstack_digest(DSTACK_EVENT, "app-id", payload).hex() == (
+        "785954615488bc4e84475a787aa55ba46443b3f47f649790847a2d3c9009c5004793c0c710ceecd117a2702d68353d79"
+    )
+
+
 def test_an_events_content_is_its_digests() -> None:
     """What software adds is trusted for its content, so the digest has to be made of it."""
     for changes in ({"event_payload": "ff"}, {"event": "other"}, {"digest": "00" * 48}):

@@ -5,7 +5,8 @@ SHA-384(register || digest). A log lists the digests, and what they were made fr
 
 * **CCEL**: the binary table of the firmware (TCG's crypto-agile form; measurement register n + 1 is RTMR n, 0 is MRTD).
 * **JSON**: dstack's list of ``{"imr", "event_type", "digest", "event", "event_payload"}``. Events that software adds
-  (type 0x08000001) have the digest SHA-384(type || ":" || event || ":" || payload), type in four bytes little endian.
+  (type 0x08000001) have the digest SHA-384(type || ":" || event || ":" || payload), type in four bytes little endian;
+  it may be left out.
 
 Replaying shows that the digests are the measured ones. It says nothing about the content of an event unless its digest
 is that content's, which `LogEvent.bound` tells: many firmware events carry something else than what was digested.
@@ -79,7 +80,7 @@ def _json_event(item: Any) -> LogEvent:
     if type(event_type) is not int or not 0 <= event_type < 1 << 32 or not isinstance(name, str):
         raise malformed("event log", "event_type or event")
     digest, content = _hex(item["digest"]), _hex(item["event_payload"])
-    if len(digest) != DIGEST:
+    if len(digest) != DIGEST and not (event_type == DSTACK_EVENT and not digest):
         raise malformed("event log", f"a digest of {len(digest)} bytes")
     if event_type != DSTACK_EVENT:
         return LogEvent(register, event_type, digest, name, content, hashlib.sha384(content).digest() == digest)
@@ -87,9 +88,9 @@ def _json_event(item: Any) -> LogEvent:
         expected = dstack_digest(event_type, name, content)
     except UnicodeEncodeError as error:
         raise malformed("event log", "an event's name is not text") from error
-    if digest != expected:
+    if digest not in (b"", expected):
         raise rejected(Reason.EVENT_LOG_MISMATCH, f"the digest of event {name!r} is not its content's")
-    return LogEvent(register, event_type, digest, name, content, True)
+    return LogEvent(register, event_type, expected, name, content, True)
 
 
 def _hex(text: Any) -> bytes:
