@@ -35,10 +35,10 @@ def status(console: Any, value: dict[str, Any]) -> None:
         turn, until = "", ""
         if each["status"] == "open":
             owed = each["input_owed_until"]
-            turn = "anybody: may dispute" if owed is None else "asserter: the input"
+            turn = "disputable" if owed is None else "asserter (input)"
             until = _time(each["closes_at"] if owed is None else owed)
             if owed is None and value["time"] > each["closes_at"]:
-                turn = "anybody: may settle" if not _playing(each) else ""
+                turn = "to be settled" if not _playing(each) else ""
         add(rows, each["assertion"], each["asserter"], each["status"], turn, until, style=STYLES.get(each["status"]))
         for dispute in each["disputes"]:
             late = " (out of time)" if dispute["out_of_time"] else ""
@@ -53,4 +53,4 @@ def _playing(assertion: dict[str, Any]) -> bool:
 
 
 def _time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -170,6 +170,8 @@ class Follower:
         if self._block(hex(last)).hash != before.hash:
             raise Moved("the chain was reorganised while it was read; it is read again")
         seen.sort(key=lambda log: (log.block, log.place))
+        if len({(log.block, log.place) for log in seen}) < len(seen):
+            raise ChainError("the node has two logs at one place of a block; do not trust this node")
         return seen, sorted({(block.number, block.hash) for block in (*blocks.values(), before)})
 
     def _events(self, log: Seen) -> list[Event]:

@@ -317,7 +317,7 @@ class Player:
         )
         made = calls.call(ledger, wish.move, graph, self.me)
         key = calls.move_id(made, wish.epoch)
-        facts: dict[str, Any] = {"move": wish.kind, "assertion": about}
+        facts: dict[str, Any] = {"move": wish.kind} | ({} if about is None else {"assertion": about})
         try:
             if self.habits.dry or self.sender.chain.signer is None:
                 self.journal.once(("dry", key), "would send", **facts, value=made.value, gas=self.sender.gas(made))
@@ -381,7 +381,8 @@ class Player:
             if each.state == FAILED:
                 self.journal.count("failures", "move")
             what = {OUT: "sent again", MINED: "done", FAILED: "failed on the chain", REPLACED: "replaced"}[each.state]
-            facts: dict[str, Any] = {"move": each.sent.kind, "assertion": "0x" + each.sent.about}
+            facts: dict[str, Any] = {"move": each.sent.kind}
+            facts |= {"assertion": "0x" + each.sent.about} if each.sent.about else {}
             facts["transaction"] = each.sent.hash
             self.journal.say(what, level=level, **facts)
 
