@@ -142,6 +142,25 @@ def test_logs_that_do_not_fit_are_not_believed(lie: dict[str, Any]) -> None:
     assert bob.store.blocks() == []
 
 
+def test_a_log_that_comes_twice_is_no_reason_to_end() -> None:
+    where = site()
+    liar(where)
+    real = where.node.make_request
+
+    def repeating(method: str, params: Any) -> Any:
+        answer = real(method, params)
+        if method == "eth_getLogs":
+            answer["result"] = [*answer["result"], *answer["result"][-1:]]
+        return answer
+
+    where.node.make_request = repeating  # type: ignore[method-assign]
+    bob = player(where, BOB)
+    with pytest.raises(ChainError, match="two logs at one place"):
+        bob.follower.sync()
+    where.node.make_request = real  # type: ignore[method-assign]
+    assert bob.follower.sync().fresh
+
+
 def test_missing_events_are_noticed() -> None:
     where = site()
     mallory, _ = liar(where)
