@@ -330,7 +330,7 @@ def load_crl(der: bytes, issuer: Certificate, name: str) -> RevocationList:
             raise rejected(Reason.CRL_INVALID, f"{name} has critical extensions {critical}")
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         if crl.next_update_utc is None:
-            raise rejected(Reason.CRL_INVALID, f"{name} names no next update")
+            raise ValueError("it names no next update")
         return RevocationList(crl, number, unix(crl.last_update_utc), unix(crl.next_update_utc))
     except (*PARSE_ERRORS, x509.ExtensionNotFound) as error:
         raise rejected(Reason.CRL_INVALID, f"{name}: {error}") from error

@@ -122,7 +122,7 @@ def _read_ccel(data: bytes) -> tuple[LogEvent, ...]:
     events: list[LogEvent] = []
     while set(rest := data[reader.at :]) - {0xFF} and any(rest):
         register, event_type = reader.uint(4), reader.uint(4)
-        count = _bounded(reader.uint(4), len(sizes))
+        count = reader.uint(4)
         digests = dict(_digest(reader, sizes) for _ in range(count))
         content = reader.take(reader.uint(4))
         if register > REGISTERS or SHA384 not in digests or len(digests) != count:
@@ -132,12 +132,6 @@ def _read_ccel(data: bytes) -> tuple[LogEvent, ...]:
             bound = hashlib.sha384(content).digest() == digests[SHA384]
             events.append(LogEvent(register - 1, event_type, digests[SHA384], "", content, bound))
     return tuple(events)
-
-
-def _bounded(count: int, bound: int) -> int:
-    if count > bound:
-        raise malformed("event log", f"{count} digests of {bound} algorithms")
-    return count
 
 
 def _digest(reader: _Reader, sizes: dict[int, int]) -> tuple[int, bytes]:
@@ -153,7 +147,7 @@ def _algorithms(specification: bytes) -> dict[int, int]:
     if reader.take(len(_SPEC_ID)) != _SPEC_ID:
         raise malformed("event log", "neither CCEL nor a JSON list")
     reader.take(8)
-    sizes = {reader.uint(2): reader.uint(2) for _ in range(_bounded(reader.uint(4), 16))}
+    sizes = {reader.uint(2): reader.uint(2) for _ in range(reader.uint(4))}
     reader.take(reader.uint(1))
     if sizes.get(SHA384) != DIGEST or reader.at != len(specification):
         raise malformed("event log", "a specification without SHA-384")
