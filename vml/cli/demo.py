@@ -235,8 +235,8 @@ class _Demo:
         false = self._step("bonds: a false claim, disputed and slashed", lambda: arena.slashes(codes), None)
         moves = len(false["sent"]["asserter"]) + len(false["sent"]["challenger"])
         self._say(
-            f"a liar put down {false['bond'] / 10**18:.4f} ether for another answer and defended it; a watcher with the "
-            f"model proved one number wrong to the contract: {moves} moves, {sum(false['gas'].values()):,} gas"
+            f"a liar put down {false['bond'] / 10**18:.4f} ether for another answer and defended it; a watcher with "
+            f"the model proved one number wrong to the contract: {moves} moves, {sum(false['gas'].values()):,} gas"
         )
         return {"true": true, "false": false}
 
