@@ -74,6 +74,13 @@ def test_padding_of_the_table(padding: bytes) -> None:
     assert read_event_log(CCEL + padding) == read_event_log(CCEL)
 
 
+def test_a_long_log() -> None:
+    """Four mebibytes of small events take time in proportion."""
+    one = event(1, b"")
+    log = first_event() + one * ((MAX_LOG - 100) // len(one))
+    assert len(read_event_log(log)) > 60_000
+
+
 def test_what_extends_nothing() -> None:
     """Events about MRTD and events that say so are no entries."""
     idle = event(0, b"td") + event(2, b"idle", event_type=3)
@@ -105,6 +112,8 @@ WRONG_TABLES = {
     "event of one digest twice": first_event(TWO) + u32(1, SEPARATOR, 2) + (b"\x0c\x00" + bytes(48)) * 2 + u32(0),
     "event without a digest": CCEL + u32(1, SEPARATOR, 0) + u32(0),
     "text behind": CCEL + b"x",
+    "text behind padding": CCEL + bytes(100) + b"x",
+    "an event behind padding": CCEL + b"\xff" * 8 + event(1, b"late"),
     "too long": CCEL + bytes(MAX_LOG),
 }
 

@@ -120,7 +120,11 @@ def _read_ccel(data: bytes) -> tuple[LogEvent, ...]:
     if event_type != NO_ACTION:
         raise malformed("event log", "the first event is not the specification's")
     events: list[LogEvent] = []
-    while set(rest := data[reader.at :]) - {0xFF} and any(rest):
+    while reader.at < len(data):
+        if set(data[reader.at : reader.at + 8]) in ({0x00}, {0xFF}):
+            if len(set(data[reader.at :])) > 1:
+                raise malformed("event log", "something behind the padding")
+            break
         register, event_type = reader.uint(4), reader.uint(4)
         count = reader.uint(4)
         digests = dict(_digest(reader, sizes) for _ in range(count))
