@@ -8,23 +8,18 @@ be disputed are refused unless the policy says otherwise.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from vml import policyfile
 from vml.backends.types import VerifiedClaim
 from vml.claim import parse_bytes32
 from vml.errors import NotFinal, PolicyRejected
 
-MAX_POLICY_BYTES = 1 << 20
-MAX_YAML_DEPTH = 32
 MIN_SECURITY_BITS = 96
 """Of the default policy: BN254, the curve that chains check cheaply, is put at about 100 bits."""
 
@@ -67,9 +62,7 @@ class MinSecurityBits:
     def check(self, verdict: VerifiedClaim) -> None:
         """Refuse fewer bits."""
         if verdict.security_bits < self.bits:
-            raise PolicyRejected(
-                "min_security_bits", f"{verdict.security_bits} bits, at least {self.bits} wanted"
-            )
+            raise PolicyRejected("min_security_bits", f"{verdict.security_bits} bits, at least {self.bits} wanted")
 
 
 @dataclass(frozen=True)
@@ -196,32 +189,15 @@ class Policy(BaseModel):
             ValueError: not YAML, an unknown field, a value out of range; the message names the field.
             OSError: the file cannot be read.
         """
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_POLICY_BYTES + 1)
-        if len(data) > MAX_POLICY_BYTES:
-            raise ValueError(f"policy {path}: larger than {MAX_POLICY_BYTES} bytes")
-        return cls.from_yaml(data, name=str(path))
+        return cls.from_yaml(policyfile.load(path), name=str(path))
 
     @classmethod
     def from_yaml(cls, data: bytes | str, *, name: str = "policy") -> Policy:
         """Read a policy from YAML text; see `load`."""
-        try:
-            value = yaml.load(data, Loader=_StrictLoader)
-            value = {} if value is None else value
-            text = json.dumps(value)
-        except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
-            raise ValueError(f"{name}: not a YAML policy: {error}") from error
-        if not isinstance(value, dict):
-            raise ValueError(f"{name}: a policy is a mapping of fields, not a {type(value).__name__}")
+        value = policyfile.parse(data, name)
         if "rules" in value:
             raise ValueError(f"{name}: rules are Python objects and cannot come from a file")
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            lines = "; ".join(
-                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
-            )
-            raise ValueError(f"{name}: {lines}") from error
+        return policyfile.validated(cls, value, name)
 
     def requirements(self) -> tuple[Rule, ...]:
         """The rules that a single proof must meet, in the order they are checked."""
@@ -233,9 +209,7 @@ class Policy(BaseModel):
             ("verifying_keys", "vk_digest", self.verifying_keys),
             ("engines", "engine", self.engines),
         )
-        rules: list[Rule] = [
-            OneOf(rule, field, accepted) for rule, field, accepted in named if accepted is not None
-        ]
+        rules: list[Rule] = [OneOf(rule, field, accepted) for rule, field, accepted in named if accepted is not None]
         if self.min_security_bits is not None:
             rules.append(MinSecurityBits(self.min_security_bits))
         if self.context is not None:
@@ -359,41 +333,3 @@ def _any_of(children: Sequence[Policy], verdicts: Sequence[VerifiedClaim]) -> No
 
 def _show(value: object) -> str:
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without surprises: no duplicate keys, no anchors, bounded depth, no guessed types."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the base class declares it so
-
-    def __init__(self, stream: bytes | str) -> None:
-        super().__init__(stream)
-        self._depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        # A few aliases can stand for billions of nodes.
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("anchors and aliases are not allowed")
-        self._depth += 1
-        if self._depth > MAX_YAML_DEPTH:
-            raise yaml.YAMLError(f"nested more than {MAX_YAML_DEPTH} levels deep")
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if any(not isinstance(key, str) for key in keys) or len(set(keys)) != len(keys):
-            raise yaml.YAMLError("keys are strings, and each appears once")
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 reads an unquoted 0x… as a number and "on" as true; here only true, false and decimals are typed.
-for _tag, _pattern, _first in (
-    ("bool", r"true|false", "tf"),
-    ("int", r"-?(0|[1-9][0-9]{0,17})", "-0123456789"),
-    ("null", r"null|~|", ["n", "~", ""]),
-):
-    _StrictLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
-    )
