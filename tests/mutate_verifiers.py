@@ -75,14 +75,25 @@ QUICK_TESTS = {
     "vml/merkle.py": ("tests/test_merkle.py",),
     "vml/policy.py": ("tests/test_policy.py",),
     "vml/proof.py": ("tests/test_proof.py", "tests/tampering/test_envelope_kinds.py"),
+    "vml/tee/azure/evidence.py": ("tests/tee/test_azure_forgeries.py",),
+    "vml/tee/azure/hcl.py": ("tests/tee/test_azure_forgeries.py",),
+    "vml/tee/azure/texts.py": ("tests/tee/test_azure_forgeries.py",),
+    "vml/tee/azure/tpm.py": ("tests/tee/test_azure_forgeries.py",),
+    "vml/tee/azure/verify.py": ("tests/tee/test_azure_forgeries.py",),
     "vml/tee/dcap/collateral.py": ("tests/tee/test_dcap_forgeries.py", "tests/tee/test_dcap_fuzz.py"),
     "vml/tee/dcap/eventlog.py": ("tests/tee/test_eventlog.py",),
     "vml/tee/dcap/pck.py": ("tests/tee/test_dcap_forgeries.py",),
     "vml/tee/dcap/quote.py": ("tests/tee/test_dcap_forgeries.py",),
     "vml/tee/dcap/tcb.py": ("tests/tee/test_dcap_forgeries.py",),
     "vml/tee/dcap/verify.py": ("tests/tee/test_dcap_forgeries.py",),
+    "vml/tee/nitro/cbor.py": ("tests/tee/test_nitro_forgeries.py",),
+    "vml/tee/nitro/document.py": ("tests/tee/test_nitro_forgeries.py",),
+    "vml/tee/nitro/verify.py": ("tests/tee/test_nitro_forgeries.py",),
     "vml/tee/nvidia/rim.py": ("tests/tee/test_nvidia_forgeries.py",),
     "vml/tee/nvidia/verify.py": ("tests/tee/test_nvidia_forgeries.py",),
+    "vml/tee/snp/endorsement.py": ("tests/tee/test_snp_forgeries.py",),
+    "vml/tee/snp/report.py": ("tests/tee/test_snp_forgeries.py",),
+    "vml/tee/snp/verify.py": ("tests/tee/test_snp_forgeries.py",),
     "vml/tee/x509.py": ("tests/tee/test_x509.py", "tests/tee/test_dcap_forgeries.py"),
 }
 
@@ -94,6 +105,17 @@ REWRITTEN = (
         "accepted = tuple(verdicts)",
     ),
     ("vml/api/verifying.py", "public_input=input,", "public_input=None,"),
+    (
+        "vml/tee/nvidia/rim.py",
+        "chain = check_chain(_certificates(root, name), anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN)",
+        "chain = Chain(tuple(_certificates(root, name)), anchors.roots[-1])",
+    ),
+    ("vml/tee/nvidia/rim.py", "signed = _signed(data, chain.leaf, at, name)", "signed = root"),
+    (
+        "vml/tee/nvidia/verify.py",
+        "matched = _compare(report.blocks, driver, vbios)",
+        "matched = len(driver.measurements) + len(vbios.measurements)",
+    ),
     ("vml/api/verifying.py", "public_output=output,", "public_output=None,"),
     ("vml/api/verifying.py", "context=context,", "context=decoded.claims[0].context,"),
     # What both sides make: left out, the honest prover leaves it out too, and only a liar shows that it is missing.
@@ -141,6 +163,27 @@ REWRITTEN = (
         "pass",
     ),
     ("vml/backends/sumcheck/verifier.py", "claims += linear.boundary_claims(arrangement, point, tensors)", "pass"),
+    # A chain nobody checked, and a key of any curve.
+    (
+        "vml/tee/nitro/verify.py",
+        "chain = check_chain(_certificates(document), anchors, (Family.AWS_NITRO,), Reason.NITRO_CHAIN)",
+        "chain = Chain(_certificates(document), anchors.roots[0])",
+    ),
+    (
+        "vml/tee/nitro/verify.py",
+        "key = ec_key_of(chain.leaf, ec.SECP384R1, Reason.NITRO_CHAIN)",
+        "key = chain.leaf.public_key()",
+    ),
+    (
+        "vml/tee/snp/verify.py",
+        "chain = check_chain(_certificates(collateral), anchors, FAMILIES, Reason.VEK_CHAIN)",
+        "chain = Chain(_certificates(collateral), anchors.roots[0])",
+    ),
+    (
+        "vml/tee/snp/verify.py",
+        "key = ec_key_of(chain.leaf, ec.SECP384R1, Reason.VEK_CHAIN)",
+        "key = chain.leaf.public_key()",
+    ),
 )
 
 # Steps that cannot be left out, because all that follows is about their result: (file, step).
@@ -153,6 +196,10 @@ NEEDED = {
     ("vml/backends/sumcheck/verifier.py", "2"),
     ("vml/backends/sumcheck/verifier.py", "5"),
     ("vml/backends/sumcheck/verifier.py", "8"),
+    ("vml/tee/azure/verify.py", "3"),
+    ("vml/tee/azure/verify.py", "6"),
+    ("vml/tee/nvidia/verify.py", "1"),
+    ("vml/tee/nvidia/verify.py", "7"),
 }
 
 # Checks that another one repeats on purpose: (file, function, what `--list` prints) and why they stay.

@@ -191,14 +191,17 @@ def sign_manifest(
     certificates: list[x509.Certificate],
     signature: SignatureMethod = SignatureMethod.ECDSA_SHA384,
     digest: DigestAlgorithm = DigestAlgorithm.SHA384,
+    part: str | None = None,
 ) -> bytes:
-    """The text with an enveloped signature as NVIDIA makes it."""
+    """The text with an enveloped signature as NVIDIA makes it, or over one `part`."""
     maker = XMLSigner(
         signature_algorithm=signature,
         digest_algorithm=digest,
         c14n_algorithm=CanonicalizationMethod.CANONICAL_XML_1_1,
     )
-    return bytes(etree.tostring(maker.sign(etree.fromstring(text), key=key(signer), cert=certificates)))
+    return bytes(
+        etree.tostring(maker.sign(etree.fromstring(text), key=key(signer), cert=certificates, reference_uri=part))
+    )
 
 
 def root_of(name: str, family: Family, forgery: GpuForgery | None = None) -> Root:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -190,6 +191,7 @@ def test_collateral_is_missing() -> None:
 CHAINS = {
     "empty": GpuForgery(device=()),
     "without the device": GpuForgery(device=(DEVICE[0], *DEVICE[2:])),
+    "one less": GpuForgery(device=(*DEVICE[:2], *DEVICE[3:]), issuers={"device": "product"}),
     "one more": GpuForgery(device=(*DEVICE, "rim root")),
     "swapped": GpuForgery(device=(DEVICE[0], DEVICE[2], DEVICE[1], *DEVICE[3:])),
     "without a number": GpuForgery(serial=""),
@@ -279,6 +281,9 @@ TEXTS: dict[str, Callable[[bytes], bytes]] = {
     ),
     "certificate not base64": lambda d: d.replace(b"<ds:X509Certificate>", b"<ds:X509Certificate>*"),
     "certificate not DER": lambda d: d.replace(b"<ds:X509Certificate>", b"<ds:X509Certificate>AAAA"),
+    "too many certificates": lambda d: d.replace(
+        b"<ds:X509Certificate>", b"<ds:X509Certificate></ds:X509Certificate>" * 8 + b"<ds:X509Certificate>", 1
+    ),
     "no signature": lambda d: GpuForgery().text("driver"),
 }
 
@@ -350,6 +355,14 @@ def test_other_algorithms(algorithms: tuple[SignatureMethod, DigestAlgorithm]) -
     assert code(manifests(made)) == Reason.RIM_SIGNATURE
 
 
+def test_a_part_is_signed() -> None:
+    """The signature holds and covers the list alone, without what it is about."""
+    forgery = GpuForgery()
+    text = forgery.text("driver").replace(b"<s:Payload>", b'<s:Payload Id="p">')
+    certificates = [forgery.certificate(name) for name in SIGNERS]
+    assert code(manifests(sign_manifest(text, "signer", certificates, part="#p"))) == Reason.RIM_SIGNATURE
+
+
 def test_only_what_is_signed_is_read() -> None:
     """A signed manifest wrapped in another one: the signature holds, and covers none of the wrapper."""
     inner = collateral().driver_rim.decode()
@@ -371,11 +384,15 @@ SIGNED = {
     "another size": lambda t: t.replace('size="48"', 'size="32"', 1),
     "no index": lambda t: t.replace('index="0"', "", 1),
     "index twice": lambda t: t.replace('index="1"', 'index="0"', 1),
-    "index out of range": lambda t: t.replace('index="1"', 'index="255"', 1),
+    "index out of range": lambda t: t.replace('index="1"', 'index="254"', 1),
     "index with a sign": lambda t: t.replace('index="1"', 'index="+1"', 1),
     "index in other digits": lambda t: t.replace('index="1"', 'index="١"', 1),
     "active or not": lambda t: t.replace('active="True"', 'active="true"', 1),
     "no alternatives": lambda t: t.replace('alternatives="2"', 'alternatives="0"', 1),
+    "none at all": lambda t: re.sub(
+        'alternatives="2" h:Hash0="[0-9a-f]*" h:Hash1="[0-9a-f]*"', 'alternatives="0"', t, count=1
+    ),
+    "index with a zero": lambda t: t.replace('index="1"', 'index="01"', 1),
     "fewer than there are": lambda t: t.replace('alternatives="2"', 'alternatives="1"', 1),
     "more than there are": lambda t: t.replace('alternatives="2"', 'alternatives="3"', 1),
     "not hexadecimal": lambda t: t.replace(value(0).hex(), "zz" * 48),

@@ -66,7 +66,7 @@ class Reason(StrEnum):
     COSE_SIGNATURE = "COSE_SIGNATURE", "the document is not signed by its certificate"
 
     # Azure: a virtual TPM bound to a hardware report.
-    VMPL_REFUSED = "VMPL_REFUSED", "the hardware report was asked for by the guest, not by what runs below it"
+    VMPL_REFUSED = "VMPL_REFUSED", "the hardware report was asked for from another privilege level than it has to be"
     RUNTIME_DATA_MISMATCH = "RUNTIME_DATA_MISMATCH", "the hardware report does not name this runtime data"
     TPM_KEY_MISMATCH = "TPM_KEY_MISMATCH", "the TPM quote is not under the key of the runtime data"
     TPM_SIGNATURE = "TPM_SIGNATURE", "the TPM's key did not sign the quote"
@@ -76,6 +76,7 @@ class Reason(StrEnum):
     GPU_CHAIN = "GPU_CHAIN", "the device's certificate chain does not hold together"
     SPDM_SIGNATURE = "SPDM_SIGNATURE", "the device's key did not sign the report"
     FWID_MISMATCH = "FWID_MISMATCH", "the report is about other firmware than the certificate"
+    FWID_MISSING = "FWID_MISSING", "the policy asks which firmware the device runs, and the report does not say"
     RIM_MISSING = "RIM_MISSING", "no reference integrity manifest came with the evidence"
     RIM_CHAIN = "RIM_CHAIN", "a reference manifest's certificate chain does not hold together"
     RIM_CERT_EXPIRED = "RIM_CERT_EXPIRED", "the given time is after the last day of a reference manifest's certificate"
@@ -88,6 +89,7 @@ class Reason(StrEnum):
     NONCE_MISSING = "NONCE_MISSING", "the policy asks for a nonce and there is none"
     NONCE_MISMATCH = "NONCE_MISMATCH", "the evidence answers another nonce"
     MEASUREMENT_MISMATCH = "MEASUREMENT_MISMATCH", "a measurement is not one the policy names"
+    MEASUREMENT_EXPIRED = "MEASUREMENT_EXPIRED", "the policy accepted these measurements until an earlier time"
     DEBUG_ENABLED = "DEBUG_ENABLED", "the environment can be debugged from outside"
     ATTRIBUTES_REFUSED = "ATTRIBUTES_REFUSED", "an attribute of the environment weakens it"
     SERVICE_TD_PRESENT = "SERVICE_TD_PRESENT", "a service TD is bound and the policy names none"

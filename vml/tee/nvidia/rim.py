@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,11 +29,13 @@ from vml.tee.reasons import Reason, malformed, rejected
 from vml.tee.x509 import MAX_CHAIN, Certificate, Chain, check_chain, check_times, load_certificate
 
 MAX_RIM = 1 << 20
-MAX_MEASUREMENTS = 254
+MAX_INDEX = 253
 MAX_ALTERNATIVES = 64
 _SWID = "{http://standards.iso.org/iso/19770/-2/2015/schema.xsd}"
 _SHA384 = "{http://www.w3.org/2001/04/xmlenc#sha384}"
 _DSIG = "{http://www.w3.org/2000/09/xmldsig#}"
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")
+_VALUE = re.compile(f"[0-9a-fA-F]{{{2 * DIGEST}}}")
 _DECLARATION = b"<?xml "
 _LAST_SECOND = 253_402_300_799
 """Of the year 9999, beyond which the XML library's clock does not go."""
@@ -72,7 +75,7 @@ def verify_rim(data: bytes, name: str, anchors: TrustAnchors, at: int) -> Rim:
     if len(data) > MAX_RIM:
         raise malformed(name, f"{len(data)} bytes, at most {MAX_RIM}")
     body = data.partition(b"?>")[2] if data.startswith(_DECLARATION) else data
-    if b"<!" in body or b"<?" in body or not body.lstrip().startswith(b"<"):
+    if b"<!" in body or b"<?" in body:
         raise malformed(name, "only elements and text are allowed")
     root = _parse(data, name)
     # step 2: its certificates chain to the pinned root of manifests.
@@ -131,8 +134,8 @@ def _signed(data: bytes, signer: Certificate, at: int, name: str) -> etree._Elem
         found = XMLVerifier().verify(data, x509_cert=signer, parser=_parser(), expect_config=expected)
     except _SIGNATURE_ERRORS as error:
         raise rejected(Reason.RIM_SIGNATURE, f"{name}: {error}") from error
-    signed = None if isinstance(found, list) else found.signed_xml
-    if signed is None or signed.tag != f"{_SWID}SoftwareIdentity":
+    signed = found.signed_xml
+    if getattr(signed, "tag", None) != f"{_SWID}SoftwareIdentity":
         raise rejected(Reason.RIM_SIGNATURE, f"{name}: another part of the text is signed")
     return signed
 
@@ -147,14 +150,14 @@ def _version(signed: etree._Element, name: str) -> str:
 
 def _measurements(signed: etree._Element, name: str) -> dict[int, frozenset[bytes]]:
     payload = signed.findall(f"{_SWID}Payload")
-    if len(payload) != 1 or not 1 <= len(payload[0]) <= MAX_MEASUREMENTS:
+    if len(payload) != 1:
         raise malformed(name, "not one list of measurements")
     found: dict[int, frozenset[bytes]] = {}
     seen = set()
     for item in payload[0]:
         if item.tag != f"{_SWID}Resource" or item.get("type") != "Measurement" or item.get("size") != str(DIGEST):
             raise malformed(name, "a measurement of another kind")
-        index = _number(item.get("index"), MAX_MEASUREMENTS, name)
+        index = _number(item.get("index"), MAX_INDEX, name)
         count = _number(item.get("alternatives"), MAX_ALTERNATIVES, name)
         if index in seen or item.get("active") not in ("True", "False"):
             raise malformed(name, f"measurement {index} comes twice, or is neither active nor not")
@@ -170,16 +173,12 @@ def _measurements(signed: etree._Element, name: str) -> dict[int, frozenset[byte
 
 
 def _number(text: str | None, limit: int, name: str) -> int:
-    if text is None or not (text.isascii() and text.isdigit()) or len(text) > 3 or int(text) > limit:
+    if not _NUMBER.fullmatch(text or "") or int(text or "") > limit:
         raise malformed(name, f"{text!r} is no number up to {limit}")
-    return int(text)
+    return int(text or "")
 
 
 def _digest(text: str | None, name: str) -> bytes:
-    try:
-        value = bytes.fromhex(text or "")
-    except ValueError as error:
-        raise malformed(name, "a value is not hexadecimal") from error
-    if len(value) != DIGEST or text is None or len(text) != 2 * DIGEST:
+    if not _VALUE.fullmatch(text or ""):
         raise malformed(name, "a value is no SHA-384 digest")
-    return value
+    return bytes.fromhex(text or "")
