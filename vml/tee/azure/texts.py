@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+from vml.canonical import require_shallow
 from vml.tee.reasons import malformed
 from vml.tee.x509 import pem_blocks
 
@@ -23,6 +24,7 @@ def read_object(data: bytes, what: str) -> dict[str, Any]:
         return found
 
     try:
+        require_shallow(data)
         found = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise malformed(what, str(error)) from error

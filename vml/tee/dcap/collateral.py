@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from vml.canonical import require_shallow
 from vml.tee.evidence import DcapCollateral, TcbStatus
 from vml.tee.reasons import malformed
 from vml.tee.x509 import unix
@@ -111,6 +112,7 @@ def _object(data: bytes, what: str) -> Item:
     if len(data) > MAX_JSON:
         raise malformed(what, f"{len(data)} bytes, at most {MAX_JSON}")
     try:
+        require_shallow(data)
         found = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise malformed(what, str(error)) from error

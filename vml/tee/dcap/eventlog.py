@@ -22,6 +22,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from vml.canonical import require_shallow
 from vml.tee.evidence import LogEvent
 from vml.tee.reasons import Reason, malformed, rejected
 
@@ -64,6 +65,7 @@ def dstack_digest(event_type: int, name: str, payload: bytes) -> bytes:
 
 def _read_json(data: bytes) -> tuple[LogEvent, ...]:
     try:
+        require_shallow(data)
         items = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise malformed("event log", str(error)) from error
