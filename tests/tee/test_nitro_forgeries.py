@@ -290,3 +290,41 @@ def test_lengths_at_their_edges() -> None:
     for size in (0, 23, 24, 255, 256, 65536):
         assert Reader(cbor2.dumps(bytes(size)), "test").item() == bytes(size)
         assert Reader(cbor2.dumps("t" * size), "test").item() == "t" * size
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x20",  # a negative number
+        b"\xc0\x01",  # a tag
+        b"\xc2\x41\x01",  # a big number
+        b"\xe0",  # simple values, true, undefined, floats, a break
+        b"\xf5",
+        b"\xf7",
+        b"\xf9\x00\x00",
+        b"\xff",
+        b"\x1c" + b"\xff" * 16,  # lengths nobody defined
+        b"\x5d" + bytes(7) + b"\x01" + bytes(300),
+        b"\x5f\x41a\xff",  # open ones
+        b"\x9f\xff",
+        b"\xbf\xff",
+        b"\xa1\x41a\x01",  # names that are bytes, null or lists
+        b"\xa1\xf6\x01",
+        b"\xa1\x80\x01",
+        b"\xa2\x01\x01\x01\x01",
+        b"\xa1\x01",  # cut off
+        b"\x82\x01",
+        b"\x19\x01",
+    ],
+)
+def test_items_that_documents_do_not_have(data: bytes) -> None:
+    with pytest.raises(MalformedProof):
+        Reader(data, "test").item()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x60", b"\x80", b"\xc0\xa0", b"\xbf", b"\xbf\x01\xff", b"\xf6"])
+def test_only_a_map_is_outermost(data: bytes) -> None:
+    assert Reader(b"\xa0", "test").outermost_map() == Reader(b"\xbf\xff", "test").outermost_map() == {}
+    with pytest.raises(MalformedProof):
+        Reader(data, "test").outermost_map()

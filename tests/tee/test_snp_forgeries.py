@@ -103,6 +103,10 @@ WRONG: dict[str, tuple[SnpForgery, Reason]] = {
     "VLEK that signs as a VCEK": (SnpForgery(vlek=True, changes={0x48: b"\x00"}), Reason.REPORT_SIGNATURE),
     # Product, TCB, chip.
     "certificate of another product": (SnpForgery(extensions={"2": ia5("Genoa")}), Reason.PRODUCT_MISMATCH),
+    "certificate of another product than the root": (
+        SnpForgery(version=2, extensions={"2": ia5("Genoa")}),
+        Reason.PRODUCT_MISMATCH,
+    ),
     "processor of another product": (SnpForgery(changes={0x188: b"\x19\x11"}), Reason.PRODUCT_MISMATCH),
     "no processor": (SnpForgery(changes={0x188: bytes(3)}), Reason.PRODUCT_MISMATCH),
     "chip id of another": (SnpForgery(changes={0x1A0: bytes([CHIP[0] ^ 1])}), Reason.CHIP_ID_MISMATCH),

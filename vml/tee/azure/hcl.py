@@ -39,7 +39,7 @@ KEY_NAME = "HCLAkPub"
 
 @dataclass(frozen=True, slots=True)
 class HclReport:
-    """The parts of a report: its type (`SNP_REPORT`, `TDX_REPORT`), the hardware's 1184 bytes, the runtime data."""
+    """A report of type `SNP_REPORT`, `TDX_REPORT` or another: the hardware's 1184 bytes and the runtime data."""
 
     report_type: int
     hardware: bytes
@@ -73,10 +73,10 @@ def read_hcl(data: bytes) -> HclReport:
         raise malformed("HCL report", "lengths that do not fit")
     if end > len(data) or any(data[end:]):
         raise malformed("HCL report", "cut off, or something other than zeros follows")
-    # step 3: it is of a known type, and its hash is SHA-256.
+    # step 3: the request is of the one version, and its hash is SHA-256.
     version, report_type, hash_type = (_word(data, HEADER + HARDWARE + at) for at in (4, 8, 12))
-    if version != 1 or report_type not in (SNP_REPORT, TDX_REPORT) or hash_type != SHA256_HASH:
-        raise malformed("HCL report", f"request of version {version}, type {report_type}, hash {hash_type}")
+    if version != 1 or hash_type != SHA256_HASH:
+        raise malformed("HCL report", f"request of version {version}, hash {hash_type}")
     return HclReport(report_type, data[HEADER : HEADER + HARDWARE], data[RUNTIME:end])
 
 
@@ -104,10 +104,7 @@ def read_runtime(data: bytes) -> Runtime:
     modulus, exponent = _number(named[0].get("n")), _number(named[0].get("e"))
     if modulus.bit_length() != KEY_BITS or exponent != EXPONENT:
         raise rejected(Reason.TPM_KEY_MISMATCH, f"a key of {modulus.bit_length()} bits")
-    try:
-        return Runtime(rsa.RSAPublicNumbers(exponent, modulus).public_key(), configuration, guest)
-    except ValueError as error:
-        raise rejected(Reason.TPM_KEY_MISMATCH, str(error)) from error
+    return Runtime(rsa.RSAPublicNumbers(exponent, modulus).public_key(), configuration, guest)
 
 
 def _number(value: object) -> int:

@@ -27,12 +27,12 @@ class TpmQuote:
 
 
 class _Reader:
+    """Takes fields off the front. Beyond the end there is less to take; `at` tells that something was missing."""
+
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
     def take(self, size: int) -> bytes:
-        if self.at + size > len(self.data):
-            raise malformed("TPM quote", "cut off")
         self.at += size
         return self.data[self.at - size : self.at]
 
@@ -65,7 +65,7 @@ def read_tpm_quote(data: bytes) -> TpmQuote:
         raise malformed("TPM quote", "another selection of registers")
     chosen = int.from_bytes(reader.take(BANK_BYTES), "little")
     digest = reader.sized()
-    # step 4: a digest of that bank, and nothing behind it.
+    # step 4: a digest of that bank, at which the bytes end.
     if len(digest) != DIGEST or reader.at != len(data):
-        raise malformed("TPM quote", "another digest, or bytes behind it")
+        raise malformed("TPM quote", "another digest, cut off, or bytes behind it")
     return TpmQuote(extra_data, tuple(index for index in range(8 * BANK_BYTES) if chosen >> index & 1), digest)
