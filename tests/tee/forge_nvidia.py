@@ -33,7 +33,7 @@ AUTHORITIES = {*DEVICE[1:], *SIGNERS[1:], "other root"}
 ISSUERS = {name: (*chain[1:], chain[-1])[at] for chain in (DEVICE, SIGNERS) for at, name in enumerate(chain)}
 FIRMWARE = hashlib.sha384(b"firmware").digest()
 FWID_OID = "2.23.133.5.4.1"
-DRIVER, VBIOS = "550.90.07", "96.00.9F.00.01"
+PRODUCT, DRIVER, VBIOS = "GH100", "550.90.07", "96.00.9F.00.01"
 SWID = "http://standards.iso.org/iso/19770/-2/2015/schema.xsd"
 
 
@@ -85,9 +85,9 @@ class GpuForgery:
         issuers: who signs a certificate instead.
         signer: who signs the report.
         extension: DER of the device key's extension; empty for none.
-        serial: of the device's name.
+        serial, common: of the device's name.
         blocks, opaque, head: parts of the report.
-        versions, good, active, rim_signer, rim_certificates: of the manifests, by "driver" and "vbios".
+        products, versions, good, active, rim_signer, rim_certificates: of the manifests, by "driver" and "vbios".
     """
 
     valid: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -95,11 +95,13 @@ class GpuForgery:
     signer: str = "key"
     extension: bytes = fwid_extension()
     serial: str = SERIAL
+    common: str = f"{PRODUCT} A01 GSP BROM"
     device: tuple[str, ...] = DEVICE
     nonce: bytes = NONCE
     head: bytes = bytes.fromhex("11600000")
     blocks: Mapping[int, bytes] = field(default_factory=lambda: BLOCKS)
     opaque: tuple[tuple[int, bytes], ...] = OPAQUE
+    products: Mapping[str, str] = field(default_factory=lambda: {"driver": PRODUCT, "vbios": PRODUCT})
     versions: Mapping[str, str] = field(default_factory=lambda: {"driver": DRIVER, "vbios": VBIOS})
     good: Mapping[str, Mapping[int, list[bytes]]] = field(default_factory=lambda: GOOD)
     passive: tuple[int, ...] = ()
@@ -125,7 +127,8 @@ class GpuForgery:
         return builder.sign(key(issuer), SHA384(), ecdsa_deterministic=True)
 
     def _name(self, name: str) -> x509.Name:
-        parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+        common = self.common if name == "device" else name
+        parts = [x509.NameAttribute(NameOID.COMMON_NAME, common)] if common else []
         if name == "device" and self.serial:
             parts.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, self.serial))
         return x509.Name(parts)
@@ -164,7 +167,7 @@ class GpuForgery:
             )
         return (
             f'<SoftwareIdentity xmlns="{SWID}" xmlns:s="{SWID}" xmlns:h="http://www.w3.org/2001/04/xmlenc#sha384" '
-            f'name="GH100"><s:Meta colloquialVersion="{self.versions[which]}"/>'
+            f'name="GH100"><s:Meta colloquialVersion="{self.versions[which]}" product="{self.products[which]}"/>'
             f"<s:Payload>{''.join(rows)}</s:Payload></SoftwareIdentity>"
         ).encode()
 

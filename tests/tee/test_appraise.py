@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -576,6 +577,8 @@ def test_the_policy_id_is_stable() -> None:
     assert len(ids | {policy.policy_id}) == len(changes) + 1
 
 
+EVERY = "".join(f"{kind}: {{}}\n" for kind in KINDS)
+
 BROKEN = {
     "unknown field": "other: 1",
     "unknown field of a kind": "tdx: {debug: true}",
@@ -633,6 +636,17 @@ def test_a_policy_from_a_file(tmp_path: Any) -> None:
     path.write_text("#" * (1 << 20) + "\n")
     with pytest.raises(ValueError, match="larger"):
         AppraisalPolicy.load(path)
+
+
+def test_the_documented_policy() -> None:
+    """The example is a policy, it names no field twice and every field is in the page."""
+    page = (Path(__file__).parents[2] / "docs" / "tee-policy.md").read_text(encoding="utf-8")
+    policy = AppraisalPolicy.from_yaml(page.partition("```yaml\n")[2].partition("```")[0])
+    assert policy.kinds == ("tdx", "snp", "nvidia")
+    assert "WEAK" not in "\n".join(explain(policy))
+    sections = [type(found) for found in map(AppraisalPolicy.from_yaml(EVERY).section, KINDS)]
+    fields = {name for model in (AppraisalPolicy, *sections) for name in model.model_fields}
+    assert sorted(name for name in fields if f"`{name}`" not in page) == []
 
 
 # In words.

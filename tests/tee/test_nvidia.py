@@ -73,6 +73,7 @@ def test_the_verdict(item: dict[str, Any]) -> None:
     assert stated is None or stated[1] == stated[2]
     assert found.debug == (stated is None)
     assert not found.simulated
+    assert found.product == "GH100"
 
 
 def test_the_window_is_the_manifests() -> None:

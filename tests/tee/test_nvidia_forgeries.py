@@ -21,6 +21,7 @@ from tests.tee.forge_nvidia import (
     NONCE,
     NOW,
     OPAQUE,
+    PRODUCT,
     SERIAL,
     SIGNERS,
     SWID,
@@ -85,7 +86,7 @@ def test_the_claims() -> None:
     assert found.measurements == {f"block{index}": digest for index, digest in BLOCKS.items()}
     assert (found.driver_version, found.vbios_version) == (DRIVER, VBIOS)
     assert found.fwid == FIRMWARE
-    assert found.device_id.hex() == SERIAL
+    assert (found.device_id.hex(), found.product) == (SERIAL, PRODUCT)
     assert found.platform_id == found.device_id
     assert found.matched == 9
     assert not found.debug
@@ -195,6 +196,7 @@ CHAINS = {
     "one more": GpuForgery(device=(*DEVICE, "rim root")),
     "swapped": GpuForgery(device=(DEVICE[0], DEVICE[2], DEVICE[1], *DEVICE[3:])),
     "without a number": GpuForgery(serial=""),
+    "without a name": GpuForgery(common=""),
     "a number that is none": GpuForgery(serial="zz"),
     **{f"{name} by another": GpuForgery(issuers={name: "other root"}) for name in DEVICE[:-1]},
 }
@@ -373,7 +375,8 @@ def test_only_what_is_signed_is_read() -> None:
 SIGNED = {
     "no version": lambda t: t.replace(f' colloquialVersion="{DRIVER}"', ""),
     "empty version": lambda t: t.replace(f'colloquialVersion="{DRIVER}"', 'colloquialVersion=""'),
-    "two of them": lambda t: t.replace("<s:Meta ", '<s:Meta colloquialVersion="1"/><s:Meta '),
+    "no product": lambda t: t.replace(f' product="{PRODUCT}"', ""),
+    "two of them": lambda t: t.replace("<s:Meta ", '<s:Meta colloquialVersion="1" product="x"/><s:Meta '),
     "no payload": lambda t: t.replace("s:Payload", "s:Other"),
     "two payloads": lambda t: t.replace("<s:Payload>", "<s:Payload/><s:Payload>"),
     "nothing in it": lambda t: t[: t.index("<s:Payload>") + 11] + t[t.index("</s:Payload>") :],
@@ -410,8 +413,11 @@ MISMATCHES = {
     "1 of 9": GpuForgery(blocks={**BLOCKS, 7: bytes(48)}),
     "2 of 9": GpuForgery(blocks={index: digest for index, digest in BLOCKS.items() if index not in (1, 9)}),
     "both manifests speak": GpuForgery(good={**GOOD, "vbios": {5: [value(5)], **GOOD["vbios"]}}),
-    "manifests of 1.0": GpuForgery(versions={"driver": "1.0", "vbios": VBIOS}),
-    "manifests of 550.90.07 and 1.0": GpuForgery(versions={"driver": DRIVER, "vbios": "1.0"}),
+    "manifests of GH100 GH100 1.0": GpuForgery(versions={"driver": "1.0", "vbios": VBIOS}),
+    "manifests of GH100 GH100 550.90.07 1.0": GpuForgery(versions={"driver": DRIVER, "vbios": "1.0"}),
+    "manifests of GB100 GH100": GpuForgery(products={"driver": "GB100", "vbios": PRODUCT}),
+    "manifests of GH100 GB100": GpuForgery(products={"driver": PRODUCT, "vbios": "GB100"}),
+    "the GPU is LS10": GpuForgery(common="LS10 A01"),
 }
 
 

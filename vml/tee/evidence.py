@@ -462,8 +462,8 @@ class AzureClaims(Verified):
 class NvidiaClaims(Verified):
     """A report of an NVIDIA GPU. `matched` counts reference measurements met (all there are), None without manifests.
 
-    `opaque` holds the report's named fields (driver and VBIOS version, ...); `device_id` is the serial number in the
-    device's certificate; `fwid` is None in reports of older drivers.
+    `opaque` holds the report's named fields (driver and VBIOS version, ...); `device_id` and `product` are the
+    serial number and, for example, "GH100" in the device's certificate; `fwid` is None in reports of older drivers.
     """
 
     kind: ClassVar[Kind] = Kind.NVIDIA
@@ -473,6 +473,7 @@ class NvidiaClaims(Verified):
     driver_version: str
     vbios_version: str
     device_id: bytes
+    product: str
     fwid: bytes | None
     matched: int | None
 

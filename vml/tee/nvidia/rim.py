@@ -49,11 +49,13 @@ class Rim:
     """A manifest whose signature holds.
 
     Attributes:
+        product: of the GPUs it is about, for example "GH100".
         version: of the driver or VBIOS it is about, as NVIDIA writes it.
         measurements: the good values (48 bytes each) of every active measurement, by number, from 0.
         chain: of who signed it.
     """
 
+    product: str
     version: str
     measurements: Mapping[int, frozenset[bytes]]
     chain: Chain
@@ -84,7 +86,8 @@ def verify_rim(data: bytes, name: str, anchors: TrustAnchors, at: int) -> Rim:
     check_times(chain.certificates, at, expired=Reason.RIM_CERT_EXPIRED)
     # step 4: the first of them signed the whole of it; all that follows is read from what was signed.
     signed = _signed(data, chain.leaf, at, name)
-    return Rim(_version(signed, name), _measurements(signed, name), chain)
+    product, version = _about(signed, name)
+    return Rim(product, version, _measurements(signed, name), chain)
 
 
 def _parser() -> etree.XMLParser:
@@ -140,12 +143,14 @@ def _signed(data: bytes, signer: Certificate, at: int, name: str) -> etree._Elem
     return signed
 
 
-def _version(signed: etree._Element, name: str) -> str:
+def _about(signed: etree._Element, name: str) -> tuple[str, str]:
     meta = signed.findall(f"{_SWID}Meta")
-    version = str(meta[0].get("colloquialVersion", "")) if len(meta) == 1 else ""
-    if not version:
+    if len(meta) != 1:
         raise malformed(name, "it does not say what it is about")
-    return version
+    product, version = (str(meta[0].get(field, "")) for field in ("product", "colloquialVersion"))
+    if not product or not version:
+        raise malformed(name, "it names no product or no version")
+    return product, version
 
 
 def _measurements(signed: etree._Element, name: str) -> dict[int, frozenset[bytes]]:

@@ -8,7 +8,7 @@
 6. The reference manifests come together: of the driver and of the VBIOS, or none.
 7. Each is signed under NVIDIA's pinned root of manifests, and its certificates are valid at the time (``rim``).
 8. Every measurement that either manifest calls active is in the report, with a good value.
-9. The manifests are those of the driver and the VBIOS that the report names.
+9. The manifests are those of this product, and of the driver and the VBIOS that the report names.
 
 Without manifests the claims say so (``matched`` is None), and no appraisal accepts them. NVIDIA publishes revocations
 through an online service only, so revoked certificates are not noticed here.
@@ -66,6 +66,7 @@ def verify_gpu_report(evidence: Evidence, anchors: TrustAnchors, at: int) -> Nvi
     # step 3: they chain to the pinned root, and are valid at the time.
     device = _device_chain(collateral.chain, anchors)
     check_times(device.certificates, at)
+    device_id, product = _device(device.certificates[1])
     # step 4: the device's key signed request and answer.
     _check_signature(ec_key_of(device.leaf, ec.SECP384R1, Reason.GPU_CHAIN), report)
     # step 5: the firmware is the one the device's key was made for.
@@ -81,8 +82,8 @@ def verify_gpu_report(evidence: Evidence, anchors: TrustAnchors, at: int) -> Nvi
         driver, vbios = _manifests(collateral, anchors, at)
         # step 8: every active measurement has a good value.
         matched = _compare(report.blocks, driver, vbios)
-        # step 9: they are those of this driver and this VBIOS.
-        _check_versions(report, driver, vbios)
+        # step 9: they are those of this product, this driver and this VBIOS.
+        _check_versions(product, report, driver, vbios)
         parts += [
             ("driver_rim", driver.chain.not_before, driver.chain.not_after),
             ("vbios_rim", vbios.chain.not_before, vbios.chain.not_after),
@@ -98,7 +99,8 @@ def verify_gpu_report(evidence: Evidence, anchors: TrustAnchors, at: int) -> Nvi
         opaque=report.opaque,
         driver_version=report.driver_version,
         vbios_version=report.vbios_version,
-        device_id=_device_id(device.certificates[1]),
+        device_id=device_id,
+        product=product,
         fwid=report.fwid,
         matched=matched,
     )
@@ -163,11 +165,12 @@ def _element(data: bytes, at: int, tag: int, end: int | None = None) -> tuple[in
     return start, stop
 
 
-def _device_id(certificate: Certificate) -> bytes:
-    """The serial number in the device's name, which NVIDIA gives each chip."""
+def _device(certificate: Certificate) -> tuple[bytes, str]:
+    """Serial number and product in the device's name, which NVIDIA gives each chip: "GH100 A01 GSP BROM"."""
     try:
-        names = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
-        return bytes.fromhex(str(names[0].value))
+        serial = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+        name = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return bytes.fromhex(str(serial[0].value)), str(name[0].value).split()[0]
     except (*PARSE_ERRORS, IndexError) as error:
         raise rejected(Reason.GPU_CHAIN, "the device's certificate does not name it") from error
 
@@ -195,8 +198,8 @@ def _compare(blocks: Mapping[int, bytes], driver: Rim, vbios: Rim) -> int:
     return len(golden)
 
 
-def _check_versions(report: GpuReport, driver: Rim, vbios: Rim) -> None:
-    named = driver.version, vbios.version.upper()
-    if named != (report.driver_version, report.vbios_version):
-        running = f"{report.driver_version} and {report.vbios_version}"
-        raise rejected(Reason.RIM_MISMATCH, f"manifests of {named[0]} and {named[1]}, the GPU runs {running}")
+def _check_versions(product: str, report: GpuReport, driver: Rim, vbios: Rim) -> None:
+    running = product, product, report.driver_version, report.vbios_version
+    named = driver.product, vbios.product, driver.version, vbios.version.upper()
+    if named != running:
+        raise rejected(Reason.RIM_MISMATCH, f"manifests of {' '.join(named)}, the GPU is {' '.join(running)}")
