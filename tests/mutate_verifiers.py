@@ -201,7 +201,6 @@ NEEDED = {
     ("vml/backends/sumcheck/verifier.py", "8"),
     ("vml/tee/azure/verify.py", "3"),
     ("vml/tee/azure/verify.py", "6"),
-    ("vml/tee/nvidia/verify.py", "1"),
     ("vml/tee/nvidia/verify.py", "7"),
 }
 

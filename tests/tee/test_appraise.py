@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -627,6 +629,20 @@ BROKEN = {
 def test_policies_that_are_not_read(name: str) -> None:
     with pytest.raises(ValueError, match="policy"):
         AppraisalPolicy.from_yaml(BROKEN[name])
+
+
+def test_hostile_policies() -> None:
+    """A text is a policy or a ValueError; every policy has an id and words."""
+    rng, text, read = random.Random(7), (POLICY + EVERY.replace("tdx: {}\n", "")).encode(), 0
+    for _ in range(300):
+        at, size = rng.randrange(len(text)), rng.choice([1, 1, 2, 8])
+        made = rng.choice([b"", rng.randbytes(size), b"-", b"\n", b"{}", b": ", b"0x", b"9" * 20, b"~"])
+        with contextlib.suppress(ValueError):
+            policy = AppraisalPolicy.from_yaml(text[:at] + made + text[at + size :])
+            assert len(policy.policy_id) == 32
+            assert explain(policy)
+            read += 1
+    assert 0 < read < 300
 
 
 def test_a_policy_from_a_file(tmp_path: Any) -> None:

@@ -189,6 +189,10 @@ def test_collateral_is_missing() -> None:
     assert code(replace(good(), collateral=None)) == Reason.COLLATERAL_MISSING
 
 
+def test_an_event_log_is_of_other_kinds() -> None:
+    assert code(replace(good(), event_log=b"")) == "MALFORMED"
+
+
 CHAINS = {
     "empty": GpuForgery(device=()),
     "without the device": GpuForgery(device=(DEVICE[0], *DEVICE[2:])),

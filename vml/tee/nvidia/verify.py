@@ -1,6 +1,6 @@
 """Is a report of an NVIDIA GPU genuine, and does the GPU run what NVIDIA published? Offline, for a stated time.
 
-1. The bytes are exactly one exchange (``report``).
+1. The bytes are exactly one exchange (``report``), without an event log.
 2. The device's certificates came with it.
 3. They chain to NVIDIA's pinned device root, and are valid at the time.
 4. The device's key signed request and answer.
@@ -31,7 +31,7 @@ from vml.errors import BackendUnavailable, MalformedProof
 from vml.tee.anchors import Family, TrustAnchors
 from vml.tee.evidence import Evidence, NvidiaClaims, NvidiaCollateral, Window
 from vml.tee.nvidia.report import GpuReport, read_report
-from vml.tee.reasons import Reason, rejected
+from vml.tee.reasons import Reason, malformed, rejected
 from vml.tee.x509 import PARSE_ERRORS, Certificate, Chain, check_chain, check_times, der_element, ec_key_of, load_chain
 
 TYPE_CHECKING = False
@@ -57,8 +57,10 @@ def verify_gpu_report(evidence: Evidence, anchors: TrustAnchors, at: int) -> Nvi
         MalformedProof: bytes that are not one well-formed report or manifest.
         EvidenceRejected: not genuine at this time, or not what NVIDIA published.
     """
-    # step 1: the bytes are exactly one exchange.
+    # step 1: the bytes are exactly one exchange, and nothing came that belongs to other kinds.
     report = read_report(evidence.data)
+    if evidence.event_log is not None:
+        raise malformed("event log", "a GPU has no registers")
     # step 2: the device's certificates came with it.
     collateral = evidence.collateral
     if not isinstance(collateral, NvidiaCollateral):
