@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -311,3 +312,15 @@ def test_every_cut_of_a_message_is_refused() -> None:
     for size in range(len(data)):
         with pytest.raises(MalformedProof):
             read_tpm_quote(data[:size])
+
+
+def test_deep_json_is_refused_whatever_the_recursion_limit() -> None:
+    """Libraries raise that limit, and a parser that goes down with the text then ends the process."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1 << 20)
+    try:
+        for text in ("[" * 200_000, '{"quote":' * 25_000):
+            with pytest.raises(MalformedProof):
+                verify_evidence(replace(AzureForgery().evidence(), data=text.encode()), ANCHORS, NOW)
+    finally:
+        sys.setrecursionlimit(limit)

@@ -24,6 +24,7 @@ from tests.tee.forge_snp import NOW, SnpForgery
 from tests.tee.test_dcap_fuzz import bent, bent_json
 from vml.errors import EvidenceRejected, MalformedProof
 from vml.tee import AzureCollateral, Evidence, Kind, SnpCollateral, TrustAnchors, verify_evidence
+from vml.tee.nitro.cbor import MAX_DEPTH, Reader
 
 ANCHORS = TrustAnchors((*forge_azure.ANCHORS.roots, *forge_nitro.ANCHORS.roots))
 REPORTS = tuple(
@@ -203,6 +204,55 @@ def test_hostile_bytes_are_refused(source: str) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_many_hostile_bytes_are_refused(source: str) -> None:
     fuzz(source, 10_000 * SHARES[source], 2)
+
+
+def random_item(rng: random.Random, depth: int) -> Any:
+    size = rng.choice([0, 1, 23, 24, 255, 256])
+    match rng.randrange(7 if depth else 4):
+        case 0:
+            return rng.getrandbits(rng.randrange(65))
+        case 1:
+            return rng.randbytes(size)
+        case 2:
+            return "é" * size
+        case 3:
+            return None
+        case 4:
+            return [random_item(rng, depth - 1) for _ in range(rng.randrange(4))]
+        case _:
+            return {
+                rng.choice([number, f"n{number}"]): random_item(rng, depth - 1) for number in range(rng.randrange(6))
+            }
+
+
+def compare_decoders(count: int, seed: int) -> None:
+    """What the strict reader takes, `cbor2` reads alike and writes back as the same bytes."""
+    rng, taken = random.Random(seed), 0
+    for _ in range(count):
+        item = random_item(rng, MAX_DEPTH)
+        data = cbor2.dumps(item)
+        reader = Reader(data, "test")
+        assert reader.item() == item
+        reader.end()
+        altered = bent(data, rng)
+        reader = Reader(altered, "test")
+        try:
+            found = reader.item()
+        except MalformedProof:
+            continue
+        taken += 1
+        assert cbor2.loads(altered[: reader.at]) == found
+        assert cbor2.dumps(found) == altered[: reader.at]
+    assert taken > count // 10
+
+
+def test_two_decoders_read_alike() -> None:
+    compare_decoders(2_000, 1)
+
+
+@pytest.mark.slow
+def test_two_decoders_read_very_much_alike() -> None:
+    compare_decoders(100_000, 2)
 
 
 @pytest.mark.parametrize("kind", [Kind.SNP, Kind.NITRO, Kind.AZURE])
