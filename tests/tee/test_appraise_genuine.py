@@ -16,7 +16,7 @@ from vml.tee.appraise import AttestationResult, appraise
 
 require()
 
-from tests.tee import test_dcap, test_nitro, test_nvidia, test_snp  # noqa: E402 - they need the vectors, too
+from tests.tee import test_azure, test_dcap, test_nitro, test_nvidia, test_snp  # noqa: E402 - they need the vectors, too
 
 SUPPORTED = {"sgx", "tdx", "snp", "nitro", "nvidia-gpu"}
 JUDGED = [item for item in vectors() if "strict" in item["expected"] and item["kind"] in SUPPORTED]
@@ -105,6 +105,23 @@ def test_conditions_of_strict_verdicts() -> None:
     with pytest.raises(EvidenceRejected) as refused:
         appraise(claims, policy_of(claims), last + 1, claims.nonce)
     assert refused.value.reason == Reason.COLLATERAL_EXPIRED
+
+
+@pytest.mark.parametrize("item", vectors("azure-vtpm"), ids=lambda item: item["id"])
+def test_azure(item: dict[str, Any]) -> None:
+    """The manifest states no strict verdict: Azure's TDX clears SEPT_VE_DISABLE, its SEV-SNP is accepted."""
+    claims = test_azure.verify(item)
+    hardware = str(claims.hardware.kind)
+    pinned = {"snp": "measurement", "tdx": "mr_td"}[hardware], "pcr4"
+    values = {name: hexed(claims.measurements[name]) for name in pinned}
+    fields = {"azure": {"measurements": [{"name": "image", "values": values}], hardware: {}}}
+    policy = AppraisalPolicy.model_validate_json(json.dumps(fields))
+    if hardware == "snp":
+        assert appraise(claims, policy, claims.at, claims.nonce).image == "image"
+        return
+    with pytest.raises(EvidenceRejected) as refused:
+        appraise(claims, policy, claims.at, claims.nonce)
+    assert refused.value.reason == Reason.ATTRIBUTES_REFUSED
 
 
 def test_a_gpu_without_manifests() -> None:
