@@ -108,7 +108,7 @@ def test_conditions_of_strict_verdicts() -> None:
 
 
 @pytest.mark.parametrize("item", vectors("azure-vtpm"), ids=lambda item: item["id"])
-def test_azure(item: dict[str, Any]) -> None:
+def test_azures_machines(item: dict[str, Any]) -> None:
     """The manifest states no strict verdict: Azure's TDX clears SEPT_VE_DISABLE, its SEV-SNP is accepted."""
     claims = test_azure.verify(item)
     hardware = str(claims.hardware.kind)
