@@ -333,7 +333,8 @@ class SnpTcb:
 class SnpClaims(Verified):
     """A report of an SEV-SNP guest. `tcb` is the certified one; `chip_id` is None under a VLEK.
 
-    `signing_key` is "VCEK" or "VLEK"; `mitigations` are the vectors at launch and now, None before version 5.
+    `signing_key` is "VCEK" or "VLEK"; `mitigations` are the vectors at launch and now, None before version 5;
+    `crl_number` is of AMD's list, None where none came, to notice older ones.
     """
 
     kind: ClassVar[Kind] = Kind.SNP
@@ -358,6 +359,7 @@ class SnpClaims(Verified):
     current_tcb: SnpTcb
     launch_tcb: SnpTcb
     mitigations: tuple[int, int] | None = None
+    crl_number: int | None = None
 
     @property
     def report_data(self) -> bytes:

@@ -21,6 +21,8 @@ Every VCEK and VLEK has the serial number 0, so no list can name one: what AMD r
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -76,7 +78,7 @@ def verify_report(evidence: Evidence, anchors: TrustAnchors, at: int) -> SnpClai
     check_times((chain.leaf,), at, expired=EXPIRED[endorsed.signing_key])
     check_times(chain.certificates[1:], at)
     # step 5: the revocation list, where one came, is the root's, current, and does not name the signing key.
-    parts = _validity(chain, endorsed)
+    parts, listed = _validity(chain, endorsed), None
     if collateral.crl:
         listed = load_crl(collateral.crl, chain.certificates[-1], "AMD's list")
         listed.check_time(at, "AMD's list")
@@ -98,7 +100,8 @@ def verify_report(evidence: Evidence, anchors: TrustAnchors, at: int) -> SnpClai
     # step 10: the chip is the one the certificate belongs to.
     if endorsed.chip_id is not None and report.chip_id != endorsed.chip_id.ljust(64, b"\x00"):
         raise rejected(Reason.CHIP_ID_MISMATCH, f"the certificate is of {endorsed.chip_id.hex()}")
-    return _claims(report, endorsed, Window.of(parts), chain.root.simulated, at)
+    claims = _claims(report, endorsed, Window.of(parts), chain.root.simulated, at)
+    return claims if listed is None else replace(claims, crl_number=listed.number)
 
 
 def _certificates(collateral: SnpCollateral) -> tuple[Certificate, ...]:
