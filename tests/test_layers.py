@@ -32,6 +32,7 @@ TIERS = (
     ("vml.model",),
     ("vml.tee.reasons", "vml.tee.anchors", "vml.tee.evidence", "vml.tee.x509"),
     ("vml.tee",),
+    ("vml.tee_sim",),
     ("vml.policy",),
     ("vml.backends",),
     ("vml.chain",),
@@ -233,6 +234,32 @@ def test_verifiers_do_not_load_provers(module: str) -> None:
     chains = loads(module)
     proving = [chain for name, chain in chains.items() if name.rpartition(".")[2] in PROVING]
     assert not proving, "\n".join(proving)
+
+
+def reaches(module: str) -> dict[str, str]:
+    """As `loads`, with what functions import when they are called."""
+    chains = {module: module}
+    todo = [module]
+    while todo:
+        current = todo.pop()
+        for name in (name for item in imports(current) for name in targets(item)):
+            if name not in chains:
+                chains[name] = f"{chains[current]} -> {name}"
+                todo.append(name)
+    return chains
+
+
+VERIFYING = sorted(
+    {*VERIFIERS, "vml.policy", "vml.api.verifying"}
+    | {name for name in MODULES if name == "vml.tee" or name.startswith("vml.tee.")}
+)
+
+
+@pytest.mark.parametrize("module", VERIFYING)
+def test_verifiers_do_not_know_the_simulator(module: str) -> None:
+    """Not even late: what accepts evidence has no way to make some."""
+    found = [chain for name, chain in reaches(module).items() if name.startswith("vml.tee_sim")]
+    assert not found, "\n".join(found)
 
 
 def test_kernels_are_reached_late() -> None:
