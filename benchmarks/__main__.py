@@ -18,6 +18,8 @@ COMMANDS = (
     ("benchmarks.sumcheck",),
     ("benchmarks.sumcheck_ezkl", "--default"),
     ("benchmarks.dispute",),
+    ("benchmarks.dispute_gas", "--every"),
+    ("benchmarks.registration",),
     ("benchmarks.gas",),
     ("benchmarks.tables",),
 )

@@ -3,23 +3,29 @@
 Run: ``python -m benchmarks.dispute_gas [MODEL...] [--every]`` (make contracts first)
 For each model: what registering, an assertion with and without its input, and settling cost; then disputes, each about
 a lie in one operator, played to the slash by the strategy that the players' software uses. ``--every`` lies in every
-operator in turn, otherwise in the one with the dearest step and in the one with the deepest tree. With a published
-trace the same lie is proved in one transaction. Each figure is the gas of whole transactions, intrinsic gas and
-calldata included. Inputs are calibration rows, so the gas of publishing them is theirs.
+operator in turn, otherwise in one of each primitive, the one with the dearest step and the one with the deepest tree.
+MODEL may also be a network of `benchmarks.dispute_process`: ``transformer`` is the one of 124 million weights. With a
+published trace the same lie is proved in one transaction. Each figure is the gas of whole transactions, intrinsic gas
+and calldata included. Inputs are calibration rows, so the gas of publishing them is theirs.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import astuple, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import vml
-from benchmarks.disputes import Liar
-from benchmarks.gas import Node, anvil
+from benchmarks.dispute_process import load
+from benchmarks.disputes import Liar, middle_operators
+from benchmarks.gas import ROOT, Node, anvil
 from benchmarks.machine import publish
 from benchmarks.networks import CIRCUITS
 from vml.backends.optimistic import moves, shapes
@@ -32,11 +38,13 @@ from vml.chain.graphs import chunk_bits
 from vml.dispute import calls
 from vml.dispute.ledger import Ledger
 from vml.merkle import graph_tree
+from vml.model.executor import Executor
 from vml.model.graph import Graph, encode_specs
 from vml.model.onestep import step_bound, step_value
 from vml.model.semantics import semantics_digest
 
 MODELS = ("breast-cancer-mlp", "digits-mlp", "digits-cnn", "digits-transformer", "lenet5")
+LARGE = "transformer"
 STEP_GAS_LIMIT = 14_000_000
 SOURCES = ("constant", "input")
 TARGETS = {"assertion": 120_000, "dispute": 3_000_000, "fraud": 1_500_000, "asserter_moves": 6}
@@ -146,24 +154,43 @@ def register(node: Node, registry: str, graph: Graph) -> int:
     return gas
 
 
-def measure(node: Node, name: str, every: bool) -> dict[str, Any]:
-    """One model's row."""
+def shipped(name: str) -> tuple[Executor, dict[str, Any]]:
+    """A shipped model's executor, and the codes of one calibration row."""
     folder = CIRCUITS / name
     with np.load(folder / "calibration.npz") as rows:
         calibration = {key: rows[key] for key in rows.files}
     model = vml.compile(folder / "model.onnx", calibration=calibration)
-    codes = dict(model.quantize({key: values[:1] for key, values in calibration.items()}))
-    graph, table = model.graph, Table(node, model.graph)
-    honest = Trace(model.executor, codes)
-    chosen = list(computed(graph))
-    if not every:
-        dearest = max(chosen, key=lambda i: step_bound(graph, i).transaction_gas)
-        deepest = max(chosen, key=lambda i: shapes.depth(graph.nodes[i].header))
-        chosen = sorted({dearest, deepest})
+    return model.executor, dict(model.quantize({key: values[:1] for key, values in calibration.items()}))
+
+
+def network(name: str) -> tuple[Executor, dict[str, Any]]:
+    """The same of one of the benchmarks' networks, compiled in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="vml-bench-") as scratch:
+        command = [sys.executable, "-m", "benchmarks.dispute_process", "compile", name, scratch]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        executor, codes, _ = load(Path(scratch))
+    return executor, codes
+
+
+def chosen_operators(graph: Graph, every: bool) -> list[int]:
+    """All computed operators; or one of each primitive, the dearest step's and the deepest tree's."""
+    found = list(computed(graph))
+    if every:
+        return found
+    dearest = max(found, key=lambda i: step_bound(graph, i).transaction_gas)
+    deepest = max(found, key=lambda i: shapes.depth(graph.nodes[i].header))
+    return sorted({dearest, deepest, *middle_operators(graph)})
+
+
+def measure(node: Node, name: str, every: bool) -> dict[str, Any]:
+    """One model's row."""
+    executor, codes = shipped(name) if name in MODELS else network(name)
+    graph, table = executor.graph, Table(node, executor.graph)
+    honest, chosen = Trace(executor, codes), chosen_operators(executor.graph, every)
     fights = {}
     for nonce, operator in enumerate(chosen):
         element = graph.nodes[operator].header.size // 2
-        liar = Liar(model.executor, codes, operator, element)
+        liar = Liar(executor, codes, operator, element)
         fights[operator] = {
             "primitive": graph.nodes[operator].primitive,
             **table.fight(liar, honest, 2 * nonce),
@@ -196,15 +223,15 @@ def show(row: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", default=MODELS)
-    parser.add_argument("--every", action="store_true", help="lie in every operator in turn")
+    parser.add_argument("models", nargs="*", default=(*MODELS, LARGE))
+    parser.add_argument("--every", action="store_true", help="lie in every operator of the shipped models")
     chosen = parser.parse_args()
     rows = []
     for name in chosen.models:
         with anvil() as (node, version):
-            rows.append({**measure(node, name, chosen.every), "node": version})
+            rows.append({**measure(node, name, chosen.every and name in MODELS), "node": version})
         print(show(rows[-1]), flush=True)
-    if tuple(chosen.models) == MODELS:
+    if tuple(chosen.models) == (*MODELS, LARGE):
         publish("dispute_gas", ("web3",), {"models": rows})
 
 

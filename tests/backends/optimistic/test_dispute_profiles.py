@@ -99,7 +99,7 @@ def test_money_that_the_contract_cannot_hold_is_refused() -> None:
 
 def test_the_moves_that_were_measured_cost_no_more_than_is_reckoned_with() -> None:
     rows = json.loads((ROOT / "benchmarks" / "results" / "dispute_gas.json").read_text())["models"]
-    assert len(rows) == 5
+    assert len(rows) >= 5
     for row in rows:
         gas = row["dearest_moves"]
         assert max(gas["challenge"], gas["pickOperator"], gas.get("pickChild", 0)) <= MOVE_GAS
