@@ -156,6 +156,7 @@ def summary(_: dict[str, Any]) -> str:
     ]
     overheads = [model["ratio_median"] for model in _load("ezkl_overhead")["models"].values()]
     largest = max(_load("commitment")["rows"], key=lambda row: (row["bytes"], row["mb_per_s"]))
+    claims, gas = _load("dispute"), _load("dispute_gas")
     native, peer = _load("sumcheck"), _load("sumcheck_ezkl")["runs"]["tuned"]
     aims = {(row["network"], row["what"]): row for row in native["targets"]}
 
@@ -177,6 +178,24 @@ def summary(_: dict[str, Any]) -> str:
             f"{peer['times_faster']:.0f}",
             "100",
             "sumcheck_ezkl",
+        ),
+        (
+            "optimistic: what a claim adds to a ResNet-50 inference",
+            f"{claims['networks']['resnet50']['overhead']['claim_overhead']:.2%}",
+            "3%",
+            "dispute",
+        ),
+        (
+            "optimistic: gas of a whole dispute about LeNet-5, both sides, the dearest of all its operators",
+            f"{tables_dispute.dearest(gas, 'lenet5', 'all') / 1e6:.2f} M",
+            "3 M",
+            "dispute_gas --every",
+        ),
+        (
+            "optimistic: gas of proving the same lie in one transaction",
+            f"{tables_dispute.dearest(gas, 'lenet5', 'fraud') / 1e6:.2f} M",
+            "1.5 M",
+            "dispute_gas --every",
         ),
         (
             "executor on a ResNet-50-sized graph, times onnxruntime",

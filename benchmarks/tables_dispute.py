@@ -102,7 +102,33 @@ def targets(result: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
+def chain(result: dict[str, Any]) -> str:
+    """Gas of whole transactions on a node: the happy path, the dearest dispute, the proof in one transaction."""
+    lines = [
+        "| model | operators | registering, once | assertion with its input | without | disputes played "
+        "| dearest, both sides | asserter | challenger | its answers, at most | dearest last step | in one transaction |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in result["models"]:
+        fights = row["disputes"].values()
+        worst = {key: max(fight[key] for fight in fights) for key in ("all", "asserter", "challenger", "step", "fraud")}
+        answers = max(fight["asserter_moves"] for fight in fights)
+        lines.append(
+            f"| `{row['model']}` | {row['operators']} | {row['registration']:,} | {row['assertion']:,} "
+            f"| {row['assertion_without_input']:,} | {len(fights)} | {worst['all']:,} | {worst['asserter']:,} "
+            f"| {worst['challenger']:,} | {answers} | {worst['step']:,} | {worst['fraud']:,} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def dearest(result: dict[str, Any], model: str, what: str) -> int:
+    """The largest figure of a model's disputes."""
+    row = next(row for row in result["models"] if row["model"] == model)
+    return int(max(fight[what] for fight in row["disputes"].values()))
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "dispute_gas": ("dispute_gas", chain),
     "dispute_memory": ("dispute", memory),
     "dispute_overhead": ("dispute", overhead),
     "dispute_played": ("dispute", played),
