@@ -80,7 +80,6 @@ QUICK_TESTS = {
     "vml/tee/azure/texts.py": ("tests/tee/test_azure_forgeries.py",),
     "vml/tee/azure/tpm.py": ("tests/tee/test_azure_forgeries.py",),
     "vml/tee/azure/verify.py": ("tests/tee/test_azure_forgeries.py",),
-    "vml/policyfile.py": ("tests/test_policy.py",),
     "vml/tee/appraisal.py": ("tests/tee/test_appraise.py",),
     "vml/tee/appraise.py": ("tests/tee/test_appraise.py",),
     "vml/tee/dcap/collateral.py": ("tests/tee/test_dcap_forgeries.py", "tests/tee/test_dcap_fuzz.py"),
