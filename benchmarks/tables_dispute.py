@@ -106,7 +106,7 @@ def chain(result: dict[str, Any]) -> str:
     """Gas of whole transactions on a node: the happy path, the dearest dispute, the proof in one transaction."""
     lines = [
         "| model | operators | registering, once | assertion with its input | without | disputes played "
-        "| dearest, both sides | asserter | challenger | its answers, at most | dearest last step | in one transaction |",
+        "| dearest, both sides | asserter | challenger | answers, at most | dearest last step | in one transaction |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in result["models"]:
