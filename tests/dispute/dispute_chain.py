@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -178,16 +178,20 @@ def player(
     confirmations: int = 1,
     stuck_s: float = 1e9,
     metrics: bool = False,
+    first: int = 0,
 ) -> Player:
+    """A player; it takes `TERMS`, which satisfy no profile, besides those that its habits allow."""
     chain = where.chain(who)
     store = Store(db)
     store.bind(chain.chain_id, chain.genesis(), where.game, chain.sender)
     library = Liars(lies or {})
     if models:
         library.add(Plain(tall()[0]))
-    follower = Follower(chain, where.game, store, confirmations=confirmations, remembered=64)
+    follower = Follower(chain, where.game, store, first=first, confirmations=confirmations, remembered=64)
+    habits = habits or Habits()
+    habits = replace(habits, terms=habits.terms | {TERMS.digest()})
     sender = Sender(chain, where.game, store, budget or Budget(), stuck_s=stuck_s)
-    return Player(follower, sender, store, library, habits or Habits(), Journal(metrics=metrics), sleep=lambda s: None)
+    return Player(follower, sender, store, library, habits, Journal(metrics=metrics), sleep=lambda s: None)
 
 
 def close(*players: Player) -> None:

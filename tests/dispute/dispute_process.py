@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.backends.optimistic.dispute_world import flipped, tall, with_false_output
-from tests.dispute.dispute_chain import TRUTH, Liars, Plain, signer
+from tests.dispute.dispute_chain import TERMS, TRUTH, Liars, Plain, signer
 from vml.backends.optimistic.trace import Trace
 from vml.chain.client import connect
 from vml.dispute.follower import Follower
@@ -40,7 +40,7 @@ def player(url: str, game: str, db: Path, key: int, place: int | None) -> Player
     library = Liars({} if place is None else {own: lie(place) for own in store.own()})
     library.add(Plain(tall()[0]))
     sender = Sender(chain, game, store, Budget(), stuck_s=5.0)
-    habits = Habits(watch=place is None)
+    habits = Habits(watch=place is None, terms=frozenset({TERMS.digest()}))
     return Player(Follower(chain, game, store), sender, store, library, habits, Journal())
 
 

@@ -133,8 +133,10 @@ def test_a_false_claim_is_challenged_to_its_end(anvil: str, game: str, run: Run,
     thread.start()
     try:
         assert told.wait(60)
-        shown = "0x" + name[0].hex()
-        ended = run("challenge", shown, "--model", model / "digits.vml", "--poll", "0.05", who=WATCHER)
+        shown, given = "0x" + name[0].hex(), ("--model", model / "digits.vml", "--poll", "0.05")
+        refused = run("challenge", shown, *given, who=WATCHER, code=2)
+        assert "are not acceptable: local: reward of a defence" in refused["error"]["message"]
+        ended = run("challenge", shown, "--profile", "fast-l2", *given, who=WATCHER)
     finally:
         over.set()
         thread.join(60)

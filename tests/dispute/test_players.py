@@ -126,7 +126,8 @@ def test_an_input_out_of_range_is_disputed() -> None:
     bob = player(where, BOB)
     rounds(mallory, bob)
     assert status(bob, key) is Status.SLASHED
-    assert isinstance(bob._complaints.get(key), InputOutOfRange | None)
+    about = bob.follower.ledger.state.assertions[key]
+    assert isinstance(bob.library.complaint(about, lie.input_bytes()), InputOutOfRange)
 
 
 def test_own_bonds_are_defended_before_others_assertions_are_run(monkeypatch: pytest.MonkeyPatch) -> None:

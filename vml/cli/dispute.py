@@ -10,12 +10,16 @@ import typer
 from vml.cli import arguments as args
 from vml.cli import dispute_show as show
 from vml.cli.dispute_player import (
+    FEES_WEI,
+    STAKE_WEI,
     Place,
     challenged,
     choices,
+    habits_of,
     is_mine,
     player_at,
     require_bundle,
+    require_terms,
     subject_of,
     table_of,
     wait_for,
@@ -55,7 +59,22 @@ Remembered = Annotated[
     int, typer.Option("--reorg-depth", metavar="N", min=1, help="Blocks whose hashes are remembered.")
 ]
 MaxStake = Annotated[
-    int | None, typer.Option("--max-stake", metavar="WEI", min=0, help="Most bonds at stake at the same time.")
+    int, typer.Option("--max-stake", metavar="WEI", min=0, help="Most bonds at stake at the same time.")
+]
+MaxFees = Annotated[
+    int,
+    typer.Option("--max-request-fees", metavar="WEI", min=0, help="Most that requests for inputs may cost, in all."),
+]
+Profiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Stake only under terms it allows; repeatable; default: local on test chains, else fast-l2, l1-safe.",
+    ),
+]
+TermsNamed = Annotated[
+    list[str] | None, typer.Option("--terms", metavar="0x", help="Stake under these terms too; repeatable.")
 ]
 MaxFee = Annotated[float, typer.Option("--max-fee", metavar="GWEI", help="Most to pay for a unit of gas.")]
 MaxGas = Annotated[int | None, typer.Option("--max-gas", metavar="N", min=1, help="Most gas of all transactions.")]
@@ -93,7 +112,7 @@ def assert_(
     chain: ChainId = None,
     db: Db = None,
     confirmations: Confirmations = None,
-    max_stake: MaxStake = None,
+    max_stake: MaxStake = STAKE_WEI,
     max_fee: MaxFee = 500.0,
     timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Longest wait for the transaction.")] = 300.0,
     as_json: Json = False,
@@ -126,6 +145,8 @@ def assert_(
             out.note(f"registering the model: {done} of {count} operators")
 
         terms, digest = asserting.settle_terms(node, player.sender.game, model, choice, registering)
+        if bundle is not None and bundle.asserted:
+            require_terms(player, model, terms, profile)
         made = asserting.make(
             player,
             model,
@@ -163,6 +184,8 @@ def watch(
     rpc: Rpc,
     game: Game,
     models: Models = None,
+    profiles: Profiles = None,
+    terms: TermsNamed = None,
     once: Annotated[bool, typer.Option("--once", help="Look once, do what is to be done, and end.")] = False,
     from_block: FromBlock = None,
     db: Db = None,
@@ -173,7 +196,8 @@ def watch(
     dry_run: DryRun = False,
     confirmations: Confirmations = None,
     remembered: Remembered = 256,
-    max_stake: MaxStake = None,
+    max_stake: MaxStake = STAKE_WEI,
+    max_fees: MaxFees = FEES_WEI,
     max_fee: MaxFee = 500.0,
     max_gas: MaxGas = None,
     poll: Poll = POLL_S,
@@ -193,8 +217,6 @@ def watch(
     One line a fact on standard error; with --json each line is an object. It can be killed at any moment and started
     again. With --once it ends after one look, and prints what it found.
     """
-    from vml.dispute.player import Habits
-
     out = Output(as_json, quiet)
     place = Place(
         rpc,
@@ -212,7 +234,7 @@ def watch(
         metrics is not None,
         dry_run,
     )
-    habits = Habits(request=request, withdraw=withdraw, dry=dry_run, traces=traces)
+    habits = habits_of(profiles, terms, max_fees, request=request, withdraw=withdraw, dry=dry_run, traces=traces)
     with player_at(place, habits, out, models, logs=True) as player:
         if not models and not player.store.own():
             raise ValueError("nothing to watch with: give the models to run again with --model DIR")
@@ -234,11 +256,14 @@ def challenge(
     rpc: Rpc,
     game: Game,
     models: Models = None,
+    profiles: Profiles = None,
+    terms: TermsNamed = None,
     traces: Traces = None,
     db: Db = None,
     from_block: FromBlock = None,
     confirmations: Confirmations = None,
-    max_stake: MaxStake = None,
+    max_stake: MaxStake = STAKE_WEI,
+    max_fees: MaxFees = FEES_WEI,
     max_fee: MaxFee = 500.0,
     max_gas: MaxGas = None,
     poll: Poll = POLL_S,
@@ -256,12 +281,12 @@ def challenge(
     """
     from vml.backends.optimistic.records import Result
     from vml.claim import parse_bytes32
-    from vml.dispute.player import Habits
 
     out = Output(as_json, quiet)
     key = parse_bytes32(assertion)
     place = Place(rpc, chain, game, keystore, db, from_block, confirmations, 256, max_stake, max_fee, max_gas, stuck)
-    with player_at(place, Habits(only=key, traces=traces), out, models, logs=True) as player:
+    habits = habits_of(profiles, terms, max_fees, only=key, traces=traces)
+    with player_at(place, habits, out, models, logs=True) as player:
         player.run(poll, lambda one: challenged(one, key))
         mine = [d for d in player.follower.ledger.state.disputes.values() if is_mine(player, d, key)]
         value = table_of(player, key)

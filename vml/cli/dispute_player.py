@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from vml.cli.output import Output, hexed
 from vml.errors import ChainError
 
 if TYPE_CHECKING:
+    from vml.backends.optimistic.records import Terms
     from vml.claim import Claim
     from vml.dispute.player import Habits, Player
     from vml.model import Model
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 DEPTH = 3
 """Blocks to wait for, unless the chain is a test node's."""
 TEST_CHAINS = (1337, 31337)
+STAKE_WEI = 10 * 10**18
+"""Most own bonds at stake, unless the user says otherwise: 10 ether."""
+FEES_WEI = 10**18
+"""Most that requests for inputs may cost in all, unless the user says otherwise: 1 ether."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Place:
     from_block: int | None = None
     confirmations: int | None = None
     remembered: int = 256
-    max_stake: int | None = None
+    max_stake: int | None = STAKE_WEI
     max_fee: float = 500.0
     max_gas: int | None = None
     stuck: float = 90.0
@@ -92,6 +97,7 @@ def player_at(
         follower = Follower(
             chain, game, store, first=first, confirmations=blocks, remembered=max(place.remembered, blocks)
         )
+        habits = replace(habits, profiles=habits.profiles or default_profiles(chain.chain_id))
         budget = Budget(place.max_stake, int(place.max_fee * GWEI), place.max_gas)
         sender = Sender(chain, game, store, budget, stuck_s=place.stuck)
         yield Player(follower, sender, store, library, habits, journal.Journal(metrics=place.metrics))
@@ -99,6 +105,28 @@ def player_at(
         store.close()
         if handler is not None:
             logging.getLogger(journal.LOGGER).removeHandler(handler)
+
+
+def default_profiles(chain_id: int) -> tuple[str, ...]:
+    """The profiles of which terms have to satisfy one where the user names none."""
+    from vml.dispute.decisions import SAFE_PROFILES
+
+    return ("local",) if chain_id in TEST_CHAINS else SAFE_PROFILES
+
+
+def habits_of(profiles: list[str] | None, terms: list[str] | None, max_fees: int, **others: Any) -> Habits:
+    """Habits from options; without profiles the default is filled in where the chain is known.
+
+    Raises:
+        ValueError: no such profile, or a digest of another form.
+    """
+    from vml.claim import parse_bytes32
+    from vml.dispute.caution import named
+    from vml.dispute.player import Habits
+
+    named(profiles or ())
+    digests = frozenset(parse_bytes32(digest) for digest in terms or ())
+    return Habits(profiles=tuple(profiles or ()), terms=digests, max_fees=max_fees, **others)
 
 
 def _game(text: str) -> str:
@@ -197,6 +225,33 @@ def require_bundle(player: Player, bundle: Any) -> None:
         raise ValueError("the proof names another chain, game or asserter than --rpc, --game and the key")
 
 
+def require_terms(player: Player, model: Model, terms: Terms, profile: str | None) -> None:
+    """Check the terms that a bundle names, before its bond is at stake.
+
+    Args:
+        profile: as the user gave it: a name, the digest of these very terms, or None for the chain's default.
+
+    Raises:
+        ValueError: the terms do not satisfy the profile, or are others than those named.
+    """
+    from vml.claim import parse_bytes32
+    from vml.dispute.caution import TO_ASSERT, named, objection
+
+    digest = terms.digest()
+    if profile is not None and profile.startswith("0x"):
+        if parse_bytes32(profile) != digest:
+            raise ValueError(f"the proof names the terms {hexed(digest)}, not --profile {profile}")
+        return
+    names = (profile,) if profile is not None else default_profiles(player.sender.chain.chain_id)
+    player.library.add(model)
+    against = objection(terms, named(names), player.caution.worst(model.commitment), TO_ASSERT)
+    if against is not None:
+        raise ValueError(
+            f"the terms that the proof names are not acceptable: {against}; give another --profile, or --profile "
+            f"{hexed(digest)} to take them as they are"
+        )
+
+
 def wait_for(player: Player, done: Any, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
 
@@ -230,6 +285,12 @@ def challenged(player: Player, key: bytes) -> bool:
         raise ValueError("the model gives what is claimed: a dispute would lose its bond")
     if found.status is not Status.OPEN and not mine:
         return True
+    objection = None if mine else player.caution.against(found)
+    if objection is not None:
+        raise ValueError(
+            f"its terms {hexed(found.terms.digest())} are not acceptable: {objection}; give another --profile, or "
+            "--terms with their name to take them as they are"
+        )
     if found.status is Status.OPEN and not mine:
         assert player.head is not None
         if player.head.at > found.closes_at:

@@ -81,6 +81,7 @@ class Follower:
             raise ValueError("blocks are counted from 0, confirmations and lengths from 1")
         self._chain, self.game, self._store, self._abi = chain, game, store, contract_abi()
         self._first, self._confirmations, self._remembered, self._span = first, confirmations, remembered, span
+        self._origin: int | None = None
         self._version = store.version()
         self.ledger = self._replay()
 
@@ -119,6 +120,45 @@ class Follower:
             last, parent = until, blocks[-1][1]
             span = min(self._span, span * 2)
         return Head(head.number, head.at, last, tuple(fresh), dropped)
+
+    def stored_input(self, model: bytes, commitment: bytes) -> tuple[bytes, ...] | None:
+        """Look for an input's bytes in all events of the contract, those before the first block included.
+
+        Args:
+            model, commitment: of the input.
+
+        Returns:
+            The bytes as the node gives them, to be compared with the commitment. None where it gives none.
+
+        Raises:
+            ChainError: the node does not answer, or its logs are none.
+        """
+        (event,) = [e for e in self._abi if e["type"] == "event" and e["name"] == "InputPublished"]
+        topics = ["0x" + word.hex() for word in (abi.topic(event), model, commitment)]
+        if self._origin is None:
+            self._origin = first_block(self._chain, self.game)
+        at, last = self._origin, self._chain.rpc.number("eth_blockNumber")
+        span = last + 1
+        while at <= last:
+            until = min(at + span - 1, last)
+            try:
+                found = self._chain.rpc.ask(
+                    "eth_getLogs",
+                    {"address": self.game, "fromBlock": hex(at), "toBlock": hex(until), "topics": topics},
+                )
+            except Refused:
+                if span == 1:
+                    return None
+                span = max(1, (until - at + 1) // 2)
+                continue
+            for item in found if isinstance(found, list | tuple) else ():
+                try:
+                    ((_, values),) = abi.decode_logs([event], [record(item, "a log")])
+                except (KeyError, TypeError, ValueError) as error:
+                    raise ChainError(f"a log of an input is none of the contract's: {error}") from None
+                return tuple(values["data"])
+            at = until + 1
+        return None
 
     # ---- within ----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any, TextIO
 
+from vml.dispute.recall import Recent
 from vml.errors import BackendUnavailable
 
 LOGGER = "vml.dispute"
@@ -46,7 +47,7 @@ class Journal:
 
     def __init__(self, *, metrics: bool = False) -> None:
         self._log = logging.getLogger(LOGGER)
-        self._said: set[tuple[Any, ...]] = set()
+        self._said: Recent[tuple[Any, ...], None] = Recent()
         self._figures = _figures() if metrics else None
 
     def say(self, what: str, *, level: int = logging.INFO, **fields: Any) -> None:
@@ -54,10 +55,10 @@ class Journal:
         self._log.log(level, what, extra={"facts": {name: _shown(value) for name, value in fields.items()}})
 
     def once(self, key: tuple[Any, ...], what: str, *, level: int = logging.INFO, **fields: Any) -> bool:
-        """One fact, said once as long as the process lives. Returns whether it was news."""
-        if key in self._said:
+        """One fact, said once as long as it is among the last that were said. Returns whether it was news."""
+        known, self._said[key] = key in self._said, None
+        if known:
             return False
-        self._said.add(key)
         self.say(what, level=level, **fields)
         return True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from vml.backends.optimistic.records import Assertion
 from vml.backends.optimistic.strategy import Complaint, Difference, input_complaint
 from vml.backends.optimistic.trace import Trace
 from vml.dispute.published import PublishedTrace
+from vml.dispute.recall import Recent
 from vml.errors import UnsupportedModel
-from vml.merkle import ITEM_BYTES
+from vml.merkle import ITEM_BYTES, tensor_root, tensors_root
 from vml.model import Model
 from vml.model.graph import Graph
 from vml.model.onestep import step_value
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 GRAPH_FILE = "graph.json"
-KEPT_TRACES = 8
-"""Runs whose tensors are at hand; each takes about the memory of an inference."""
+KEPT_TRACES, MOST_TRACES = 8, 32
+"""Runs whose tensors are at hand, and the most for a player with many disputes; each takes about the memory of an
+inference."""
 
 
 class Held(Protocol):
@@ -67,7 +68,7 @@ class Library:
     def __init__(self, folders: Iterable[Path] = ()) -> None:
         self._places: dict[bytes, Path] = {}
         self._models: dict[bytes, Held] = {}
-        self._traces: OrderedDict[bytes, Trace] = OrderedDict()
+        self._traces: Recent[bytes, Trace] = Recent(KEPT_TRACES)
         for folder in folders:
             found = compiled_in(folder)
             if not found:
@@ -110,30 +111,41 @@ class Library:
         if key not in self._traces:
             model = self._model(commitment)
             self._traces[key] = Trace(model.executor, codes(model.graph, data))
-        self._traces.move_to_end(key)
-        while len(self._traces) > KEPT_TRACES:
-            self._traces.popitem(last=False)
         return self._traces[key]
+
+    def make_room(self, disputes: int) -> None:
+        """Keep a run at hand for each of so many disputes that are played at the same time, within bounds."""
+        self._traces.size = min(KEPT_TRACES + disputes, MOST_TRACES)
+        self._traces.shrink()
 
     def check(self, assertion: Assertion, data: Sequence[bytes]) -> Checked:
         """Run the model again on the claimed input.
 
         Returns:
             What is wrong with the claim, if anything: its input, or its output.
+
+        Raises:
+            ValueError: the bytes are not the claimed input: the node that gave them lies.
+            OutOfRange, UnsupportedModel, OSError, MemoryError: the model cannot be run.
         """
         claim = assertion.claim
-        graph = self.graph(claim.model)
-        arrays = codes(graph, data)
-        outside = input_complaint(graph, {spec.node: arrays[spec.name] for spec in graph.inputs})
+        outside = self._outside(claim.model, data)
+        if input_commitment(self.graph(claim.model), data) != claim.input:
+            raise ValueError("these bytes are not the claimed input; do not trust the node that gave them")
         if outside is not None:
             return Checked(outside, "its input lies outside the declared range")
         mine = self.trace(assertion.id, claim.model, data)
         found = mine.claim(claim.context)
         if found.output == claim.output:
-            self._traces.pop(assertion.id, None)
+            self.forget(assertion.id)
             return Checked(None, "the output is the model's")
         reason = f"its output is 0x{claim.output.hex()}, the model's is 0x{found.output.hex()}"
         return Checked(Difference(mine, step_value), reason)
+
+    def complaint(self, assertion: Assertion, data: Sequence[bytes]) -> Complaint:
+        """What is wrong with an assertion that `check` found wrong, without running the model for its output again."""
+        model = assertion.claim.model
+        return self._outside(model, data) or Difference(self.trace(assertion.id, model, data), step_value)
 
     def published(self, commitment: bytes, folder: Path) -> PublishedTrace:
         """A trace that somebody published, of a model that is held."""
@@ -141,7 +153,12 @@ class Library:
 
     def forget(self, key: bytes) -> None:
         """Let the run of an assertion go."""
-        self._traces.pop(key, None)
+        self._traces.pop(key)
+
+    def _outside(self, commitment: bytes, data: Sequence[bytes]) -> Complaint | None:
+        graph = self.graph(commitment)
+        arrays = codes(graph, data)
+        return input_complaint(graph, {spec.node: arrays[spec.name] for spec in graph.inputs})
 
     def _model(self, commitment: bytes) -> Held:
         if commitment not in self._models:
@@ -172,3 +189,9 @@ def codes(graph: Graph, data: Sequence[bytes]) -> Mapping[str, Array]:
         big = np.frombuffer(part, dtype=np.dtype(header.dtype).newbyteorder(">"))
         found[spec.name] = big.astype(header.dtype).reshape(header.shape)
     return found
+
+
+def input_commitment(graph: Graph, data: Sequence[bytes]) -> bytes:
+    """What a claim on these tensor bytes has as its input. Raises ValueError as `codes`."""
+    arrays = codes(graph, data)
+    return tensors_root([tensor_root(arrays[spec.name]) for spec in graph.inputs])

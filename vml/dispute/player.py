@@ -8,73 +8,28 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from vml.backends.optimistic import moves
-from vml.backends.optimistic.records import Assertion, Dispute, Result, Status, word
-from vml.backends.optimistic.strategy import Complaint, Difference, asserter_moves, challenger_move
 from vml.chain.rpc import Unanswered
 from vml.claim import parse_address
-from vml.dispute import calls
+from vml.dispute import calls, figures
+from vml.dispute.checking import RUNNING
+from vml.dispute.decisions import Decisions
+from vml.dispute.decisions import Habits as Habits
+from vml.dispute.decisions import Wish as Wish
 from vml.dispute.follower import Follower, Head, Moved
 from vml.dispute.journal import Journal
 from vml.dispute.library import Library
-from vml.dispute.published import refutation
 from vml.dispute.sender import OverBudget, Sender, Unwanted
-from vml.dispute.store import CANCEL, FAILED, MINED, OUT, REPLACED, Own, Store
-from vml.errors import ChainError, OutOfRange, UnsupportedModel
+from vml.dispute.store import CANCEL, FAILED, MINED, OUT, REPLACED, Store
+from vml.errors import ChainError
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 60.0
-RIGHT, WRONG = "right", "wrong"
-_RUNNING = (OSError, UnsupportedModel, OutOfRange, ValueError, MemoryError)
-"""What loading and running a model can raise."""
 
 
-@dataclass(frozen=True)
-class Habits:
-    """What a player does besides defending what it asserted.
-
-    Args:
-        watch: run others' assertions again and dispute false ones.
-        request: ask for inputs that nobody published, at the risk of the fee.
-        withdraw: take out credit as soon as there is some.
-        only: the one assertion to play, of others; None plays all.
-        dry: say what would be done, send nothing.
-        traces: folder of published traces, each in a folder named by its assertion: such a false assertion falls in one
-            move.
-    """
-
-    watch: bool = True
-    request: bool = True
-    withdraw: bool = False
-    only: bytes | None = None
-    dry: bool = False
-    traces: Path | None = None
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A move to make now.
-
-    Args:
-        move: it.
-        assertion: about which, or None.
-        epoch: as `vml.dispute.calls.move_id`.
-    """
-
-    move: moves.Move
-    assertion: bytes | None
-    epoch: bytes = b""
-
-    @property
-    def kind(self) -> str:
-        return type(self.move).__name__
-
-
-class Player:
+class Player(Decisions):
     """Plays for one account.
 
     Args:
@@ -97,16 +52,11 @@ class Player:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.follower, self.sender, self.store, self.library = follower, sender, store, library
-        self.habits, self.journal = habits, journal
-        self._clock, self._sleep = clock, sleep
-        right = (key for key, verdict in store.verdicts().items() if verdict == RIGHT)
-        self._complaints: dict[bytes, Complaint | None] = dict.fromkeys(right)
-        self._broken: set[bytes] = set()
-        self._unseen = 0
-        self.head: Head | None = None
         address = sender.chain.sender
-        self.me = b"" if address is None else parse_address(address)
+        me = b"" if address is None else parse_address(address)
+        super().__init__(me, sender.chain, follower, store, library, habits, journal, clock)
+        self.sender, self._clock, self._sleep = sender, clock, sleep
+        self.head: Head | None = None
 
     # ---- the loop --------------------------------------------------------------------------------------------------
 
@@ -146,184 +96,46 @@ class Player:
 
     def _round(self) -> bool:
         self.head = head = self.follower.sync()
-        self._report(head)
+        figures.report(self.journal, head)
         if self.sender.chain.signer is not None and not self.habits.dry:
             self._look_after()
-        sent, self._unseen = 0, 0
+        sent = 0
         for wish in self.wishes(head.at):
             # At once: what defends own bonds does not wait until others' assertions are run again.
             sent += self._make(wish)
-        self._measure(head)
+        state, gas = self.follower.ledger.state, self.store.gas_used()
+        figures.measure(self.journal, state, self.me, head, lag_s=self._clock() - head.at, gas=gas)
         return bool(sent or self._unseen)
 
-    # ---- what to do ------------------------------------------------------------------------------------------------
+    def stake(self) -> int:
+        """Own bonds in what is open, in wei."""
+        return figures.stake(self.follower.ledger.state, self.me)
 
-    def wishes(self, now: int) -> Iterator[Wish]:
-        """The moves to make at a time, those that defend own bonds first."""
-        state = self.follower.ledger.state
-        own = self.store.own()
-        for assertion in state.assertions.values():
-            if assertion.asserter == self.me:
-                yield from self._guarded(assertion, self._defend(assertion, own.get(assertion.id), now))
-        for dispute in state.disputes.values():
-            if dispute.challenger == self.me and dispute.result is Result.OPEN:
-                about = state.assertions[dispute.assertion]
-                yield from self._guarded(about, self._pursue(dispute, now))
-        if self.habits.watch:
-            # One that is new is run in each round, the most urgent first: nobody holds up a player by asserting much.
-            for assertion in sorted(state.assertions.values(), key=lambda one: one.closes_at):
-                if assertion.asserter != self.me and self.habits.only in (None, assertion.id):
-                    yield from self._guarded(assertion, self._watch(assertion, now))
-        if self.habits.withdraw and state.credits.get(self.me):
-            yield Wish(moves.Withdraw(), None, word(self.follower.ledger.withdrawals.get(self.me, 0)))
-
-    def _guarded(self, assertion: Assertion, wishes: Iterator[Wish]) -> Iterator[Wish]:
-        """One assertion whose model cannot be run must not keep the player from the others."""
-        if assertion.id in self._broken:
-            return
-        try:
-            yield from wishes
-        except _RUNNING as error:
-            self._broken.add(assertion.id)
-            self.journal.count("failures", "run")
-            self.journal.say(
-                "the model could not be run", level=logging.ERROR, assertion=assertion.id, error=str(error)
-            )
-
-    def _defend(self, assertion: Assertion, own: Own | None, now: int) -> Iterator[Wish]:
-        """The asserter's moves."""
-        if assertion.status is not Status.OPEN:
-            self.library.forget(assertion.id)
-            return
-        key, model = assertion.id, assertion.claim.model
-        if own is not None:
-            self.library.learn(own.model, own.folder)
-        data = own.input if own is not None else self._contents(assertion)
-        if data is None or model not in self.library:
-            what = "the input of" if data is None else "the model of"
-            self.journal.once(
-                ("own", key), f"{what} an own assertion is missing: it cannot be defended", level=logging.ERROR,
-                assertion=key, model=model,
-            )  # fmt: skip
-            return
-        trace = self.library.trace(key, model, data)
-        for move in asserter_moves(self.follower.ledger.state, key, trace, now):
-            yield Wish(move, key, assertion.cursor or b"" if isinstance(move, moves.Settle) else b"")
-
-    def _pursue(self, dispute: Dispute, now: int) -> Iterator[Wish]:
-        """The challenger's moves in a dispute of its own."""
-        state = self.follower.ledger.state
-        assertion = state.assertions[dispute.assertion]
-        if assertion.status is Status.SLASHED:
-            yield Wish(moves.CloseMoot(dispute.id), assertion.id)
-            return
-        complaint = self._complaint(assertion)
-        if complaint is None:
-            self.journal.once(
-                ("pursue", dispute.id), "nothing is known against an assertion that is disputed: the bond will be lost",
-                level=logging.ERROR, assertion=assertion.id, dispute=dispute.id,
-            )  # fmt: skip
-            return
-        move = challenger_move(state, dispute.id, complaint, now)
-        if move is not None:
-            yield Wish(move, assertion.id)
-
-    def _watch(self, assertion: Assertion, now: int) -> Iterator[Wish]:
-        """Look at somebody else's assertion."""
-        key, model = assertion.id, assertion.claim.model
-        if assertion.status is not Status.OPEN:
-            self._complaints.pop(key, None)
-            self.library.forget(key)
-            return
-        if model not in self.library:
-            self.journal.once(("model", model), "skipped: no folder holds this model", model=model, assertion=key)
-            return
-        request = assertion.request
-        if request is not None and request.requester == self.me:
-            if now > request.at + assertion.terms.asserter_clock_s:
-                yield Wish(moves.ClaimInputTimeout(key), key)
-            return
-        if self._contents(assertion) is None:
-            if request is None and assertion.input is None and now <= assertion.closes_at and self.habits.request:
-                yield Wish(moves.RequestInput(key), key)
-            return
-        if key not in self._complaints:
-            self._unseen += 1
-            if self._unseen > 1:
-                return
-        complaint = self._complaint(assertion)
-        if complaint is None:
-            return
-        short = self._refutation(assertion, complaint)
-        if short is not None:
-            yield Wish(short, key)
-            return
-        mine = [
-            d for d in self.follower.ledger.state.disputes.values() if d.assertion == key and d.challenger == self.me
-        ]
-        if mine:
-            return
-        if now > assertion.closes_at:
-            self.journal.once(
-                ("late", key), "a false assertion can no longer be disputed: its window closed", level=logging.ERROR,
-                assertion=key,
-            )  # fmt: skip
-            return
-        yield Wish(moves.Challenge(key, word(0)), key)
-
-    def _refutation(self, assertion: Assertion, complaint: Complaint) -> moves.Move | None:
-        """The one move against a published trace. It ends disputes, too; and it may be copied, and pays the copier."""
-        key, data = assertion.id, self._contents(assertion)
-        if self.habits.traces is None or data is None or not isinstance(complaint, Difference):
-            return None
-        folder = self.habits.traces / f"0x{key.hex()}"
-        if not folder.is_dir():
-            return None
-        mine = self.library.trace(key, assertion.claim.model, data)
-        return refutation(assertion, self.library.published(assertion.claim.model, folder), mine)
-
-    def _contents(self, assertion: Assertion) -> tuple[bytes, ...] | None:
-        """An assertion's input, wherever it was shown."""
-        if assertion.input is not None:
-            return assertion.input
-        return self.follower.ledger.contents.get((assertion.claim.model, assertion.claim.input))
-
-    def _complaint(self, assertion: Assertion) -> Complaint | None:
-        """What running the model again says against an assertion. What was found right is not run again."""
-        key = assertion.id
-        if key in self._complaints:
-            return self._complaints[key]
-        data = self._contents(assertion)
-        if data is None or assertion.claim.model not in self.library:
-            return None
-        checked = self.library.check(assertion, data)
-        verdict = RIGHT if checked.complaint is None else WRONG
-        level = logging.INFO if checked.complaint is None else logging.WARNING
-        self.journal.say("checked", level=level, assertion=key, verdict=verdict, reason=checked.reason)
-        self.journal.count("checked", verdict)
-        self.store.judge(key, verdict)
-        self._complaints[key] = checked.complaint
-        return checked.complaint
+    def score(self) -> tuple[int, int]:
+        """Disputes that ended well for this player, on either side; disputes lost and own assertions slashed."""
+        return figures.score(self.follower.ledger.state, self.me)
 
     # ---- doing it --------------------------------------------------------------------------------------------------
 
     def _make(self, wish: Wish) -> bool:
         """Send a move unless it is sent; returns whether it was."""
-        ledger, state = self.follower.ledger, self.follower.ledger.state
         about = wish.assertion
-        model = None if about is None else state.assertions[about].claim.model
-        graph = (
-            self.library.graph(model) if isinstance(wish.move, moves.ProveStep | moves.ProveFraud) and model else None
-        )
-        made = calls.call(ledger, wish.move, graph, self.me)
-        key = calls.move_id(made, wish.epoch)
         facts: dict[str, Any] = {"move": wish.kind} | ({} if about is None else {"assertion": about})
+        try:
+            made = self._call(wish)
+        except RUNNING as error:
+            self.journal.count("failures", "run")
+            self.journal.once(("call", wish.kind, about), "not sent", level=logging.ERROR, **facts, error=str(error))
+            self._give_up(wish)
+            return False
+        key = calls.move_id(made, wish.epoch)
         try:
             if self.habits.dry or self.sender.chain.signer is None:
                 self.journal.once(("dry", key), "would send", **facts, value=made.value, gas=self.sender.gas(made))
                 return False
             if self.sender.under_way(key):
-                self._say_hopeless(key, facts)
+                if self._is_hopeless(key, facts):
+                    self._give_up(wish)
                 return False
             assert self.head is not None
             stake = self.stake() + self.sender.stake_under_way(self.head.read)
@@ -333,10 +145,14 @@ class Player:
         except Unwanted as refused:
             # Somebody was faster, or the chain is a block further than this node's state: looked at again next time.
             self.journal.once(("unwanted", key), "not sent, the chain would refuse it", **facts, error=str(refused))
+            if refused.error == "InputKnown" and about is not None:
+                self.inputs.missed(self.follower.ledger.state.assertions[about])
+            self._give_up(wish)
             return False
         except OverBudget as error:
             self.journal.count("failures", "budget")
             self.journal.once(("budget", key), "NOT SENT, over budget", level=logging.ERROR, **facts, error=str(error))
+            self._give_up(wish)
             return False
         except (Moved, Unanswered):
             raise
@@ -344,6 +160,7 @@ class Player:
             # This move's own trouble, such as an empty account: the others are made all the same.
             self.journal.count("failures", "move")
             self.journal.once(("move", key, str(error)), "not sent", level=logging.ERROR, **facts, error=str(error))
+            self._give_up(wish)
             return False
         self.journal.count("moves", wish.kind)
         if isinstance(wish.move, moves.Challenge):
@@ -351,17 +168,27 @@ class Player:
         self.journal.say("sent", **facts, value=made.value, nonce=sent.nonce, transaction=sent.hash)
         return True
 
-    def _say_hopeless(self, key: bytes, facts: dict[str, Any]) -> None:
+    def _call(self, wish: Wish) -> calls.Call:
+        """A move as a call; proofs of a wrong element take the model's graph."""
+        ledger, graph = self.follower.ledger, None
+        if isinstance(wish.move, moves.ProveStep | moves.ProveFraud) and wish.assertion is not None:
+            graph = self.library.graph(ledger.state.assertions[wish.assertion].claim.model)
+        return calls.call(ledger, wish.move, graph, self.me)
+
+    def _give_up(self, wish: Wish) -> None:
+        """Where a refutation in one move cannot be sent, a dispute takes its place."""
+        if isinstance(wish.move, moves.ProveFraud | moves.ProveList):
+            self._long.add(wish.move.assertion)
+
+    def _is_hopeless(self, key: bytes, facts: dict[str, Any]) -> bool:
+        """Whether a move failed so often that it is not sent again, which is said."""
         states = [sent.state for sent in self.store.sent(move=key)]
-        if OUT not in states and MINED not in states:
-            self.journal.count("failures", "hopeless")
-            self.journal.once(
-                ("hopeless", key),
-                "failed too often, given up",
-                level=logging.ERROR,
-                **facts,
-                times=states.count(FAILED),
-            )
+        if OUT in states or MINED in states:
+            return False
+        self.journal.count("failures", "hopeless")
+        times = states.count(FAILED)
+        self.journal.once(("hopeless", key), "failed too often, given up", level=logging.ERROR, **facts, times=times)
+        return True
 
     def _look_after(self) -> None:
         try:
@@ -385,55 +212,3 @@ class Player:
             facts |= {"assertion": "0x" + each.sent.about} if each.sent.about else {}
             facts["transaction"] = each.sent.hash
             self.journal.say(what, level=level, **facts)
-
-    # ---- figures ---------------------------------------------------------------------------------------------------
-
-    def stake(self) -> int:
-        """Own bonds in what is open, in wei."""
-        state, total = self.follower.ledger.state, 0
-        for a in state.assertions.values():
-            if a.status is Status.OPEN:
-                total += a.bond if a.asserter == self.me else 0
-                total += a.request.bond if a.request is not None and a.request.requester == self.me else 0
-        return total + sum(
-            d.bond for d in state.disputes.values() if d.challenger == self.me and d.result is Result.OPEN
-        )
-
-    def score(self) -> tuple[int, int]:
-        """Disputes that ended well for this player, on either side; disputes lost and own assertions slashed."""
-        state, won, lost = self.follower.ledger.state, 0, 0
-        for d in state.disputes.values():
-            if d.challenger == self.me:
-                won += d.result is Result.WON
-                lost += d.result is Result.LOST
-            elif state.assertions[d.assertion].asserter == self.me:
-                won += d.result is Result.LOST
-        fallen = (a for a in state.assertions.values() if a.asserter == self.me and a.status is Status.SLASHED)
-        return won, lost + sum(1 for _ in fallen)
-
-    def _report(self, head: Head) -> None:
-        if head.dropped:
-            self.journal.count("reorganisations")
-            self.journal.say("the chain was reorganised", level=logging.WARNING, block=head.read, dropped=head.dropped)
-        for event in head.fresh:
-            facts = {name: event.values[name] for name in ("id", "dispute", "model", "asserter", "challenger")
-                     if name in event.values}  # fmt: skip
-            self.journal.say(f"event {event.name}", block=event.block, **facts)
-
-    def _measure(self, head: Head) -> None:
-        journal, state = self.journal, self.follower.ledger.state
-        for status in Status:
-            count = sum(a.status is status for a in state.assertions.values())
-            journal.gauge("assertions", count, status.value)
-        won, lost = self.score()
-        figures = {
-            "block": head.read,
-            "lag": max(0.0, self._clock() - head.at),
-            "stake": self.stake(),
-            "credit": state.credits.get(self.me, 0),
-            "gas": self.store.gas_used(),
-            "won": won,
-            "lost": lost,
-        }
-        for name, value in figures.items():
-            journal.gauge(name, value)
