@@ -4,7 +4,8 @@ A key is made inside and attested once. The evidence carries the digest of its *
 
     digest = SHA-256("vml/tee-key/v1" || CBOR {1: alg, 2: public key, 3: model, 4: policy id, 5: epoch, 6: not_after})
 
-CBOR in the deterministic form of RFC 8949, section 4.2.1. SGX, TDX, SNP: ``report_data[0:32]`` is the digest and
+CBOR in the deterministic form of RFC 8949, section 4.2.1; where GPUs take part there is a seventh entry, the digest of
+their evidence (`vml.tee.gpus`). SGX, TDX, SNP: ``report_data[0:32]`` is the digest and
 ``report_data[32:64]`` the verifier's nonce. Nitro: ``user_data``, ``nonce``, and ``public_key`` is the key.
 
 Each run is then worth one signature, a **receipt**::
@@ -86,6 +87,7 @@ class KeyCertificate:
         policy_id: 32 bytes, the appraisal policy the key was made for.
         epoch: rises with each rotation.
         not_after: last unix second at which the key signs.
+        gpus: 32 bytes, the digest of the GPUs' evidence; None where no GPU takes part.
 
     Raises:
         ValueError: a field of another size or range.
@@ -97,11 +99,14 @@ class KeyCertificate:
     policy_id: bytes
     epoch: int
     not_after: int
+    gpus: bytes | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "algorithm", Algorithm(self.algorithm))
         _require_bytes(public_key=(self.public_key, PUBLIC_KEY), model=(self.model, 32), policy_id=(self.policy_id, 32))
         _require_uint64(epoch=self.epoch, not_after=self.not_after)
+        if self.gpus is not None:
+            _require_bytes(gpus=(self.gpus, 32))
 
     @property
     def key_id(self) -> bytes:
@@ -110,9 +115,12 @@ class KeyCertificate:
 
     def encode(self) -> bytes:
         """The certificate as deterministic CBOR."""
-        parts = [_head(5, 6)]
-        fields: tuple[int | bytes, ...] = (int(self.algorithm), self.public_key, self.model, self.policy_id)
-        for name, value in enumerate((*fields, self.epoch, self.not_after), 1):
+        fields: list[int | bytes] = [int(self.algorithm), self.public_key, self.model, self.policy_id]
+        fields += [self.epoch, self.not_after]
+        if self.gpus is not None:
+            fields.append(self.gpus)
+        parts = [_head(5, len(fields))]
+        for name, value in enumerate(fields, 1):
             parts += [_head(0, name), _head(0, value) if isinstance(value, int) else _head(2, len(value)) + value]
         return b"".join(parts)
 
