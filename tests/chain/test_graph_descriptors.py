@@ -183,10 +183,12 @@ def test_descriptors_that_are_refused_by_name(chain: Chain, name: str) -> None:
         GATHERS[None if name == "gather None" else name.removeprefix("gather ")] if name not in WRONG else WRONG[name]
     )
     want = None if name.endswith("None") else name.split()[-1]
-    for bits in (0, 2):
-        fresh = new_registry(chain)
+    # In the chunk of its operands, and in one behind it.
+    for between in (0, 14) if want != "NotBefore" else (0,):
+        fresh, fillers = new_registry(chain), [descriptor(31, ONE, (0,))] * between
         for case in cases:
-            error = refusal(chain, fresh, Raw((X, C, case), spec(0), spec(2)), bits)
+            raw = Raw((X, C, *fillers, case), spec(0), spec(2 + between))
+            error = refusal(chain, fresh, raw, 4 if between else 2)
             assert (error.error if error else None) == want, case
 
 

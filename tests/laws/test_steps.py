@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -80,10 +81,11 @@ def test_no_walk_touches_more_leaves_than_foreseen(
     walk, items = Walk(0, loops, view.strides), LEAF_BYTES // ITEM_BYTES[dtype]
     leaves = places // items
     assert len(set(leaves.tolist())) <= walk_leaves(walk, header) <= tensor_leaf_count(dtype, header.shape)
-    rows, pieces = walk_pieces(walk, header)
-    inner = loops[-1] if loops else 1
-    by_row = leaves.reshape(-1, inner)
+    rows, outer, pieces = walk_pieces(walk, header)
+    moving = [n for n in loops if n != 1]
+    by_row = leaves.reshape(-1, moving[-1] if moving else 1)
     assert len(by_row) == rows
+    assert outer == sum(math.prod(moving[:k]) for k in range(len(moving) - 1))
     assert rows + int((by_row[:, 1:] != by_row[:, :-1]).sum()) <= pieces
 
 

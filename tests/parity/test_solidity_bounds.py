@@ -34,7 +34,10 @@ def check(bounds: Any, graph: Graph, only: int | None = None) -> int:
             with pytest.raises(Exception, match="StepTooLong"):
                 bounds.call("bound", descriptors, index)
             continue
-        want = (bound.terms, bound.leaves, bound.calldata_bytes, bound.gas), bound.transaction_gas
+        want = (
+            (bound.terms, bound.leaves, bound.calldata_bytes, bound.transaction_bytes, bound.gas),
+            bound.transaction_gas,
+        )
         assert bounds.call("bound", descriptors, index) == want, (index, node)
         done += 1
     return done

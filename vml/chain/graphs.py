@@ -14,7 +14,7 @@ from vml.chain.transactions import CODE_LIMIT
 from vml.errors import ChainError
 from vml.merkle import graph_tree, tree_depth
 from vml.model.graph import Graph, encode_specs
-from vml.model.onestep import MAX_TERMS, step_bound
+from vml.model.onestep import MAX_TERMS, MAX_TRANSACTION_BYTES, step_bound, too_large
 from vml.model.primitives import PRIMITIVES
 from vml.model.semantics import semantics_digest
 
@@ -25,6 +25,9 @@ Progress = Callable[[int, int], None]
 CHUNK_BYTES = CODE_LIMIT - 1
 HEAD_BYTES, ENTRY_BYTES, CONSTANT_BYTES = 4, 9, 36
 """Of a kept chunk: in all, for each descriptor, and for each constant besides."""
+
+LEAST_CHUNK_BITS = 4
+"""The contract takes no smaller chunks, but a whole graph: reading a list of roots would be dear for everybody."""
 
 APPEND_GAS = 12_000_000
 """More than a transaction that appends a chunk may need."""
@@ -53,6 +56,7 @@ def register_graph(chain: Chain, registry: str, graph: Graph, *, progress: Progr
     if registered(chain, registry, model):
         return model
     graph.validate_structure()
+    _require_kept_inputs(graph)
     _require_disputable(chain, registry, graph)
     descriptors = [node.encode() for node in graph.nodes]
     bits = chunk_bits(graph)
@@ -106,23 +110,43 @@ def chunk_bits(graph: Graph) -> int:
     """The k of the largest chunks, 2**k descriptors each, that fit code and a transaction's gas.
 
     Raises:
-        ChainError: an operator's descriptor alone is too long.
+        ChainError: an operator's descriptor alone, or those of the smallest chunks together, are too long.
     """
     sizes = [len(node.encode()) for node in graph.nodes]
     constants = [node.primitive == "constant" for node in graph.nodes]
-    for bits in reversed(range(tree_depth(len(sizes)) + 1)):
+    depth = tree_depth(len(sizes))
+    least = min(LEAST_CHUNK_BITS, depth)
+    for bits in reversed(range(least, depth + 1)):
         starts = range(0, len(sizes), 1 << bits)
         if all(_fits(sizes[at : at + (1 << bits)], sum(constants[at : at + (1 << bits)])) for at in starts):
             return bits
     worst = max(range(len(sizes)), key=sizes.__getitem__)
+    first = worst >> least << least
+    together = sum(sizes[first : first + (1 << least)])
     raise ChainError(
-        f"{_named(graph, worst)} has a descriptor of {sizes[worst]} bytes, a contract keeps 24 KiB at most"
+        f"{_named(graph, worst)} has a descriptor of {sizes[worst]} bytes, with its neighbours {together}: a contract "
+        f"keeps 24 KiB at most, and holds {1 << least} operators"
     )
 
 
 def _fits(sizes: Sequence[int], constants: int) -> bool:
     kept = HEAD_BYTES + ENTRY_BYTES * len(sizes) + CONSTANT_BYTES * constants + sum(sizes)
     return kept <= CHUNK_BYTES and BASE_GAS + NODE_GAS * len(sizes) + BYTE_GAS * kept < APPEND_GAS
+
+
+def _require_kept_inputs(graph: Graph) -> None:
+    """Refuse a model with more inputs than one contract can keep the descriptors of.
+
+    Raises:
+        ChainError: as `GraphRegistry.open` does.
+    """
+    kept = 64 + sum(64 + -(-len(graph.nodes[spec.node].encode()) // 32) * 32 for spec in graph.inputs)
+    if kept > CHUNK_BYTES:
+        raise ChainError(
+            f"{len(graph.inputs)} inputs take {kept} bytes to describe, a contract keeps 24 KiB at most: put several "
+            "into one tensor",
+            error="DataTooLong",
+        )
 
 
 def _require_disputable(chain: Chain, registry: str, graph: Graph) -> None:
@@ -150,6 +174,11 @@ def _require_disputable(chain: Chain, registry: str, graph: Graph) -> None:
                 f"{_named(graph, index)} may take {bound.transaction_gas} gas to dispute, the registry {registry} "
                 f"allows {limit}",
                 error="StepTooDear",
+            )
+        if bound.transaction_bytes > MAX_TRANSACTION_BYTES:
+            raise ChainError(
+                f"{_named(graph, index)} {too_large(bound)}",
+                error="StepTooLarge",
             )
 
 

@@ -8,10 +8,11 @@ its step reads, with their siblings in the graph's tree, and the leaves of those
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING
 
 from vml.merkle import (
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 WORD = 32
+MAX_TRANSACTION_BYTES = 120 << 10
+"""Of a transaction with a step's proof, at most: nodes pass on no more than 128 KiB. ``StepBound.sol`` has the same."""
+
+GAME_BYTES = 6 << 10
+"""What the game's call brings besides the proof, but for the roots of the operands: names, a leaf, two paths."""
 
 # Execution gas of the contract by what a step consists of: measured, then rounded up by about a fifth. Tests hold every
 # step that they make against the sum.
@@ -46,6 +52,7 @@ LEVEL_GAS = 400
 LEAF_GAS = 4_500
 SEEK_GAS = 100
 ROW_GAS = 800
+CARRY_GAS = 1_100
 PIECE_GAS = 1_400
 PRODUCT_GAS = 80
 TERM_GAS = 280
@@ -98,12 +105,15 @@ class StepBound:
         terms: visits of elements; above `MAX_TERMS` the contract refuses the step, and the rest means nothing.
         leaves: opened leaves of all operands together.
         calldata_bytes: of the statement and the proof, ABI-encoded.
+        transaction_bytes: of a transaction of the game with that proof; no registry takes more than
+            `MAX_TRANSACTION_BYTES`.
         gas: execution gas of the library call, without calldata and without the 21,000 of a transaction.
     """
 
     terms: int
     leaves: int
     calldata_bytes: int
+    transaction_bytes: int
     gas: int
 
     @property
@@ -192,14 +202,19 @@ class StepProver:
         return OperandOpening(self.descriptors[node], tuple(self.tree.open(node)), tree.root, leaves)
 
 
-def walk_pieces(walk: Walk, header: Header) -> tuple[int, int]:
-    """Rows (passes of the innermost loop) of a walk, and pieces of them that lie in one leaf each, at most."""
-    if not walk.loops:
-        return 1, 1
-    rows, inner, stride = math.prod(walk.loops[:-1]), walk.loops[-1], abs(walk.strides[-1])
+def walk_pieces(walk: Walk, header: Header) -> tuple[int, int, int]:
+    """Rows of a walk (passes of its innermost loop), passes of the loops around it, and pieces of rows in a leaf each.
+
+    The pieces are the most that there can be. Loops of one step are none: the contract drops them (``Terms.sol``).
+    """
+    loops = [(n, abs(stride)) for n, stride in zip(walk.loops, walk.strides, strict=True) if n != 1]
+    if not loops:
+        return 1, 0, 1
+    *outer, rows = accumulate((n for n, _ in loops[:-1]), mul, initial=1)
+    inner, stride = loops[-1]
     size = ITEM_BYTES[header.dtype]
     pieces = min(inner, (stride * (inner - 1) * size + LEAF_BYTES - size) // LEAF_BYTES + 1)
-    return rows, rows * max(1, pieces)
+    return rows, sum(outer), rows * max(1, pieces)
 
 
 def step_bound(graph: Graph, node: int) -> StepBound:
@@ -214,7 +229,16 @@ def step_bound(graph: Graph, node: int) -> StepBound:
         max(bound.terms for bound in bounds),
         max(bound.leaves for bound in bounds),
         max(bound.calldata_bytes for bound in bounds),
+        max(bound.transaction_bytes for bound in bounds),
         max(bound.gas for bound in bounds),
+    )
+
+
+def too_large(bound: StepBound) -> str:
+    """Why no registry takes an operator whose proof has more than `MAX_TRANSACTION_BYTES`, and what helps."""
+    return (
+        f"reads up to {bound.leaves} leaves for one element, {bound.transaction_bytes} bytes in a transaction that may "
+        f"have {MAX_TRANSACTION_BYTES}: transpose its operand so that these elements lie together, or reduce in parts"
     )
 
 
@@ -229,16 +253,17 @@ def _way_bound(graph: Graph, node: int, way: StepCost) -> StepBound:
     leaves = 0
     for walk in way.walks:
         operand = graph.nodes[row.inputs[walk.operand]]
-        opened, (rows, pieces) = walk_leaves(walk, operand.header), walk_pieces(walk, operand.header)
+        opened, (rows, outer, pieces) = walk_leaves(walk, operand.header), walk_pieces(walk, operand.header)
         levels = tree_depth(tensor_leaf_count(operand.header.dtype, operand.header.shape))
         leaf = min(LEAF_BYTES, operand.header.size * ITEM_BYTES[operand.header.dtype])
         size += _padded(len(operand.encode())) + depth * WORD + opened * (_padded(leaf) + (levels + 6) * WORD)
         gas += DESCRIPTOR_BYTE_GAS * len(operand.encode()) + LEVEL_GAS * depth
-        gas += opened * (LEAF_GAS + LEVEL_GAS * levels) + ROW_GAS * rows
+        gas += opened * (LEAF_GAS + LEVEL_GAS * levels) + ROW_GAS * rows + CARRY_GAS * outer
         gas += pieces * (PIECE_GAS + SEEK_GAS * opened.bit_length())
         leaves += opened
     words = (size + 1056 * leaves + (0 if products else 40 * way.terms)) // WORD
-    return StepBound(way.terms, leaves, size, gas + 3 * words + words * words // 512)
+    whole = size + GAME_BYTES + (4 + depth) * WORD * len(row.inputs)
+    return StepBound(way.terms, leaves, size, whole, gas + 3 * words + words * words // 512)
 
 
 def _padded(size: int) -> int:

@@ -4,7 +4,7 @@ pragma solidity ^0.8.24;
 /// @title Exact models whose every operator a contract can compute
 /// @notice Anybody registers any model, because a model's identity says what it is: nothing here is anybody's word. A
 /// graph is sent in chunks of 2**chunkBits descriptors, in order, each with its path to the graph root. It is refused
-/// where a descriptor cannot be read, an operator is unknown, or an operator's worst step exceeds the limit.
+/// where a descriptor cannot be read, an operator is unknown, or an operator's worst step exceeds a limit.
 interface IGraphRegistry {
     /// @dev Why a list of operator roots does not lead from the claimed input over the model's constants to the claimed
     /// output: another length, or the first place where it does not.
@@ -26,6 +26,8 @@ interface IGraphRegistry {
     error GraphExists(bytes32 model);
     error NodeOutside(uint256 node, uint256 count);
     error StepTooDear(uint256 node, uint256 gas, uint256 limit);
+    /// @notice No node of a network passes on a transaction with as many bytes as a proof of this operator may need.
+    error StepTooLarge(uint256 node, uint256 bytes_, uint256 limit);
     error InputCount(uint256 expected, uint256 got);
     error StepTooLong(uint256 node, uint256 terms, uint256 limit);
 
@@ -37,6 +39,7 @@ interface IGraphRegistry {
 
     /// @notice Begins a model; beginning again what has been begun with the same chunkBits changes nothing.
     /// @param root graph root over `count` descriptors
+    /// @param chunkBits 4 or more, or as many as the graph's tree has levels
     /// @param inputSpec, outputSpec as in the model commitment
     /// @return model VmlCommitment.modelDigest(semantics, root, inputSpec, outputSpec)
     function open(bytes32 root, uint32 count, uint8 chunkBits, bytes calldata inputSpec, bytes calldata outputSpec)

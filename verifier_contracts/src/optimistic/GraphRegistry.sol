@@ -5,7 +5,7 @@ import {IGraphRegistry} from "src/interfaces/IGraphRegistry.sol";
 import {DataContract} from "src/libraries/DataContract.sol";
 import {VmlCommitment} from "src/libraries/VmlCommitment.sol";
 import {Chunk, GraphChunk} from "./GraphChunk.sol";
-import {Facts, StepBound} from "./StepBound.sol";
+import {Bound, Facts, StepBound} from "./StepBound.sol";
 import {Form, StepCosts} from "./StepCosts.sol";
 import {Cursor, Descriptor, Node} from "./steps/Descriptor.sol";
 import {OneStep} from "./steps/OneStep.sol";
@@ -46,6 +46,8 @@ contract GraphRegistry is IGraphRegistry {
 
     /// @dev As vml/model/graph.py has it.
     uint256 internal constant MAX_NODES = 1 << 20;
+    /// @dev Smaller chunks would make listFault, which reads each, dear for everybody and for good.
+    uint256 internal constant LEAST_CHUNK_BITS = 4;
 
     bytes32 public immutable semantics;
     uint256 public immutable stepGasLimit;
@@ -54,7 +56,7 @@ contract GraphRegistry is IGraphRegistry {
     mapping(bytes32 work => Work) private works;
     mapping(bytes32 model => mapping(address opener => bytes32 work)) private openedBy;
 
-    /// @notice Chunks are subtrees of the graph's tree.
+    /// @notice Chunks are subtrees of the graph's tree, of 16 descriptors or more, or all of it.
     error ChunkBits(uint256 bits, uint256 depth);
     error ChunkLength(uint256 expected, uint256 got);
     /// @notice The input nodes are not those of the input specification, in order.
@@ -81,11 +83,14 @@ contract GraphRegistry is IGraphRegistry {
         }
         if (count == 0 || count > MAX_NODES) revert VmlCommitment.DescriptorCount(count);
         uint256 depth = TensorLib.depthOf(count);
-        if (chunkBits > depth) revert ChunkBits(chunkBits, depth);
+        uint256 least = depth < LEAST_CHUNK_BITS ? depth : LEAST_CHUNK_BITS;
+        if (chunkBits < least || chunkBits > depth) revert ChunkBits(chunkBits, depth);
         if (model.root == bytes32(0)) {
             model.root = root;
-            model.inputs = TensorSpecs.nodes(inputSpec);
-            model.outputs = TensorSpecs.nodes(outputSpec);
+            uint256 kept;
+            (model.inputs, kept) = TensorSpecs.nodes(inputSpec);
+            if (kept > DataContract.MAX_BYTES) revert DataContract.DataTooLong(kept);
+            (model.outputs,) = TensorSpecs.nodes(outputSpec);
         }
         for (uint256 k = 0; k < model.outputs.length; ++k) {
             if (model.outputs[k] >= count) revert NodeOutside(model.outputs[k], count);
@@ -202,6 +207,7 @@ contract GraphRegistry is IGraphRegistry {
         return GraphChunk.descriptorAt(work.chunks[node >> bits], node & (1 << bits) - 1);
     }
 
+    /// @dev TensorSpecs.nodes has foreseen how long this is.
     function keepInputs(Work storage work, uint32[] storage nodes) private returns (address) {
         bytes[] memory descriptors = new bytes[](nodes.length);
         for (uint256 k = 0; k < descriptors.length; ++k) {
@@ -308,7 +314,11 @@ contract GraphRegistry is IGraphRegistry {
                 ? chunk.facts[input - first]
                 : GraphChunk.factsAt(work.chunks[input >> bits], input & (1 << bits) - 1);
         }
-        gas = StepBound.transactionGas(StepCosts.dearest(node.kind, form));
+        Bound memory bound = StepCosts.dearest(node.kind, form);
+        gas = StepBound.transactionGas(bound);
         if (gas > stepGasLimit) revert StepTooDear(first + i, gas, stepGasLimit);
+        if (bound.transactionBytes > StepBound.MAX_TRANSACTION_BYTES) {
+            revert StepTooLarge(first + i, bound.transactionBytes, StepBound.MAX_TRANSACTION_BYTES);
+        }
     }
 }

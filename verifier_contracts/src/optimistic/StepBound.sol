@@ -12,11 +12,13 @@ struct Facts {
 
 /// @notice What a one-step proof of any element of an operator costs at most.
 /// @param calldataBytes of the statement and the proof
+/// @param transactionBytes of a transaction of the game with the proof
 /// @param gas to execute, without calldata and without the 21,000 of a transaction
 struct Bound {
     uint256 terms;
     uint256 leaves;
     uint256 calldataBytes;
+    uint256 transactionBytes;
     uint256 gas;
 }
 
@@ -27,6 +29,11 @@ library StepBound {
     uint256 private constant LEAF_BYTES = 1024;
     uint256 private constant LEAF_SLOT = 1056;
 
+    /// @notice Of a transaction with a proof, at most: nodes pass on no more than 128 KiB.
+    uint256 internal constant MAX_TRANSACTION_BYTES = 120 << 10;
+    /// @dev What the game's call brings besides the proof, but for the roots of the operands: names, a leaf, two paths.
+    uint256 private constant GAME_BYTES = 6 << 10;
+
     uint256 private constant BASE_GAS = 12_000;
     uint256 private constant OPERAND_GAS = 4000;
     uint256 private constant DESCRIPTOR_BYTE_GAS = 120;
@@ -34,6 +41,7 @@ library StepBound {
     uint256 private constant LEAF_GAS = 4500;
     uint256 private constant SEEK_GAS = 100;
     uint256 private constant ROW_GAS = 800;
+    uint256 private constant CARRY_GAS = 1100;
     uint256 private constant PIECE_GAS = 1400;
     uint256 private constant PRODUCT_GAS = 80;
     uint256 private constant TERM_GAS = 280;
@@ -47,6 +55,7 @@ library StepBound {
     {
         way.terms = terms;
         way.calldataBytes = 4 + 32 * 20 + 32 * 10 * inputs + padded(descriptorBytes) + 32 * depth;
+        way.transactionBytes = GAME_BYTES + 32 * (4 + depth) * inputs;
         way.gas = BASE_GAS + OPERAND_GAS * inputs + DESCRIPTOR_BYTE_GAS * descriptorBytes + LEVEL_GAS * depth;
     }
 
@@ -59,24 +68,25 @@ library StepBound {
         int256[] memory strides
     ) internal pure {
         uint256 opened = leavesOf(loops, strides, operand);
-        (uint256 rows, uint256 pieces) = piecesOf(loops, strides, operand);
+        (uint256 rows, uint256 outer, uint256 pieces) = piecesOf(loops, strides, operand);
         uint256 size = operand.elements * operand.itemBytes;
         uint256 levels = TensorLib.depthOf((size + LEAF_BYTES - 1) / LEAF_BYTES);
         way.leaves += opened;
         way.calldataBytes += padded(operand.descriptorBytes) + 32 * depth + opened
         * (padded(size < LEAF_BYTES ? size : LEAF_BYTES) + 32 * (levels + 6));
         way.gas += DESCRIPTOR_BYTE_GAS * operand.descriptorBytes + LEVEL_GAS * depth + opened
-            * (LEAF_GAS + LEVEL_GAS * levels) + ROW_GAS * rows
+            * (LEAF_GAS + LEVEL_GAS * levels) + ROW_GAS * rows + CARRY_GAS * outer
             // The smallest k with 2**k > opened: steps of a search among the leaves.
             + pieces * (PIECE_GAS + SEEK_GAS * TensorLib.depthOf(opened + 1));
     }
 
-    /// @notice Adds the terms and the memory, once all walks are in.
+    /// @notice Adds the terms, the memory and all calldata, once all walks are in.
     /// @param products adds up where others collect their terms in memory first
     function finish(Bound memory way, bool products) internal pure {
         way.gas += (products ? PRODUCT_GAS : TERM_GAS) * way.terms;
         uint256 words = (way.calldataBytes + LEAF_SLOT * way.leaves + (products ? 0 : 40 * way.terms)) / 32;
         way.gas += 3 * words + words * words / 512;
+        way.transactionBytes += way.calldataBytes;
     }
 
     /// @notice The larger of each number.
@@ -84,6 +94,7 @@ library StepBound {
         if (b.terms > a.terms) a.terms = b.terms;
         if (b.leaves > a.leaves) a.leaves = b.leaves;
         if (b.calldataBytes > a.calldataBytes) a.calldataBytes = b.calldataBytes;
+        if (b.transactionBytes > a.transactionBytes) a.transactionBytes = b.transactionBytes;
         if (b.gas > a.gas) a.gas = b.gas;
     }
 
@@ -118,20 +129,23 @@ library StepBound {
         if (all < best) best = all;
     }
 
-    /// @notice Rows (passes of the innermost loop), and pieces of them that lie in one leaf each, at most.
+    /// @notice Rows (passes of the innermost loop), passes of the loops around it, and pieces of rows that lie in one leaf
+    /// each, at most. Loops of one step are none: Terms.dropOnes.
     function piecesOf(uint256[] memory loops, int256[] memory strides, Facts memory operand)
         internal
         pure
-        returns (uint256 rows, uint256 pieces)
+        returns (uint256 rows, uint256 outer, uint256 pieces)
     {
-        uint256 rank = loops.length;
-        if (rank == 0) return (1, 1);
         rows = 1;
-        for (uint256 k = 0; k + 1 < rank; ++k) {
-            rows *= loops[k];
+        uint256 inner = 1;
+        uint256 step = 0;
+        for (uint256 k = 0; k < loops.length; ++k) {
+            if (loops[k] == 1) continue;
+            if (inner > 1) outer += rows;
+            rows *= inner;
+            (inner, step) = (loops[k], absolute(strides[k]));
         }
-        uint256 inner = loops[rank - 1];
-        pieces = window(absolute(strides[rank - 1]) * (inner - 1), operand.itemBytes);
+        pieces = window(step * (inner - 1), operand.itemBytes);
         pieces = rows * (pieces < inner ? pieces : inner);
     }
 

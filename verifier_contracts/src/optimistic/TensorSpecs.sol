@@ -11,8 +11,9 @@ library TensorSpecs {
     /// @dev Of a tensor without name, outside type, dims and scale.
     uint256 private constant LEAST_BYTES = 30;
 
-    /// @notice The nodes that hold the tensors, in order.
-    function nodes(bytes memory spec) internal pure returns (uint32[] memory result) {
+    /// @notice The nodes that hold the tensors, in order, and the length of abi.encode(bytes[]) over the descriptors of
+    /// inputs with these headers.
+    function nodes(bytes memory spec) internal pure returns (uint32[] memory result, uint256 length) {
         Cursor memory cursor = Cursor(spec, 0);
         uint256 count = Descriptor.unsigned(cursor, 4);
         if (count == 0) revert VmlCommitment.NoTensors();
@@ -20,12 +21,16 @@ library TensorSpecs {
             revert Descriptor.DescriptorEnds(spec.length, 4 + LEAST_BYTES * count);
         }
         result = new uint32[](count);
+        length = 64;
         for (uint256 k = 0; k < count; ++k) {
             Descriptor.skip(cursor, Descriptor.unsigned(cursor, 2));
             Descriptor.skip(cursor, Descriptor.unsigned(cursor, 1));
             result[k] = uint32(Descriptor.unsigned(cursor, 4));
             Descriptor.skip(cursor, 1);
-            Descriptor.skip(cursor, 8 * Descriptor.unsigned(cursor, 1));
+            uint256 rank = Descriptor.unsigned(cursor, 1);
+            Descriptor.skip(cursor, 8 * rank);
+            // Where it begins, its length, and 24 bytes and the dims in whole words.
+            length += 64 + (24 + 8 * rank + 31) / 32 * 32;
             Descriptor.skip(cursor, 17);
             Descriptor.skip(cursor, Descriptor.unsigned(cursor, 2));
             Descriptor.skip(cursor, Descriptor.unsigned(cursor, 2));

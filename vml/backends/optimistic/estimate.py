@@ -18,7 +18,7 @@ from vml.backends.optimistic.scheme import SCHEME
 from vml.backends.types import DisputeEstimate, Estimate
 from vml.claim import ZERO_CONTEXT, Claim
 from vml.model.graph import encode_specs
-from vml.model.onestep import MAX_TERMS, step_bound
+from vml.model.onestep import MAX_TERMS, MAX_TRANSACTION_BYTES, step_bound, too_large
 from vml.model.primitives import PRIMITIVES
 from vml.proof import Proof
 
@@ -56,14 +56,19 @@ def estimate(model: Model) -> Estimate:
 
 
 def refusals(graph: Graph) -> tuple[str, ...]:
-    """Why no game takes this model: the operators whose one step is too long for a transaction."""
+    """Why no game takes this model: the operators whose one step is too long or too large for a transaction."""
     reasons = []
     for k, node in enumerate(graph.nodes):
-        if _is_step(graph, k) and (terms := step_bound(graph, k).terms) > MAX_TERMS:
+        if not _is_step(graph, k):
+            continue
+        bound, name = step_bound(graph, k), f"{graph.names[k]} ({node.primitive})"
+        if bound.terms > MAX_TERMS:
             reasons.append(
-                f"{graph.names[k]} ({node.primitive}): one element takes {terms} terms, a step in a transaction at "
-                f"most {MAX_TERMS}; no dispute could be decided, so no registry takes the model"
+                f"{name}: one element takes {bound.terms} terms, a step in a transaction at most {MAX_TERMS}; no "
+                "dispute could be decided, so no registry takes the model"
             )
+        elif bound.transaction_bytes > MAX_TRANSACTION_BYTES:
+            reasons.append(f"{name} {too_large(bound)}; no dispute could be decided, so no registry takes the model")
     return tuple(reasons)
 
 

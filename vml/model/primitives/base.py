@@ -33,10 +33,11 @@ Step = Callable[[Attributes, Header, Sequence[Header], int, Read], int]
 MAX_TERMS = 8192
 """Terms of one step at most (``Terms.sol`` has the same); the builder cuts longer reductions into several nodes."""
 
-MAX_LEAVES = 160
+MAX_LEAVES = 64
 """Leaves of a step beyond which the builder cuts a reduction though its terms are few.
 
-A leaf costs 60,000 to 90,000 gas, its bytes and siblings included; EIP-7825 gives a transaction 2^24."""
+A leaf is 1,216 bytes of a proof and 32 more for each level of its tensor's tree: in tensors of up to 2^17 leaves, 128
+MiB, so many fit the 120 KiB of a transaction (`vml.model.onestep.MAX_TRANSACTION_BYTES`)."""
 
 
 @dataclass(frozen=True)

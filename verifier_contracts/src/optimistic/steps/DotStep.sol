@@ -31,6 +31,7 @@ library DotStep {
         }
         Descriptor.end(cursor);
         if (terms == 0) return value;
+        Terms.dropOnes(loops, stridesA, stridesB);
         value += sum(Pair(step.operands[0], step.operands[1], atA, atB, stridesA, stridesB), loops, terms);
     }
 

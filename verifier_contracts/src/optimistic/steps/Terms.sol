@@ -23,7 +23,24 @@ library Terms {
         }
     }
 
+    /// @notice Takes loops of one step away, which change no place, and their strides in `a` and in `b`, which may be one.
+    /// Every other loop at least doubles the terms, so what remains is 13 loops at most.
+    function dropOnes(uint256[] memory loops, int256[] memory a, int256[] memory b) internal pure {
+        uint256 kept = 0;
+        for (uint256 k = 0; k < loops.length; ++k) {
+            if (loops[k] == 1) continue;
+            (loops[kept], a[kept], b[kept]) = (loops[k], a[k], b[k]);
+            ++kept;
+        }
+        assembly ("memory-safe") {
+            mstore(loops, kept)
+            mstore(a, kept)
+            mstore(b, kept)
+        }
+    }
+
     /// @notice All the terms of a walk over one operand, in row-major order of its loops.
+    /// @dev Leaves `loops` and `strides` without loops of one step.
     function collect(Tensor memory tensor, int256 place, int256[] memory strides, uint256[] memory loops)
         internal
         pure
@@ -32,6 +49,7 @@ library Terms {
         uint256 terms = count(loops);
         if (terms == 0) revert NoTerms();
         values = new int256[](terms);
+        dropOnes(loops, strides, strides);
         uint256 rank = loops.length;
         uint256 inner = rank == 0 ? 1 : loops[rank - 1];
         uint256[] memory index = new uint256[](rank);
