@@ -34,12 +34,18 @@ def test_help_lists_every_command_and_loads_none(vml: Callable[..., Any]) -> Non
     assert not {module for module in modules if module.startswith("vml.cli.")}
 
 
+def leaves(command: Any) -> list[Any]:
+    """A command, or all commands of a group and of the groups inside."""
+    inner = getattr(command, "commands", None)
+    return [command] if inner is None else [leaf for item in inner.values() for leaf in leaves(item)]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_the_common_options(name: str, vml: Callable[..., Any]) -> None:
     done = vml(name, "--help")
     assert done.code == 0
     commands = typer.main.get_command(import_module(f"vml.cli.{name}").app)
-    for inner in getattr(commands, "commands", {"": commands}).values():
+    for inner in leaves(commands):
         options = {option for parameter in inner.params for option in parameter.opts}
         assert {"--json", "--quiet", "--debug"} <= options, inner.name
         assert inner.help

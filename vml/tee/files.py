@@ -16,9 +16,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from vml import canonical, files
 from vml.canonical import JSON
+from vml.errors import BackendUnavailable
 from vml.tee.evidence import (
     AzureCollateral,
     Collateral,
@@ -210,9 +212,7 @@ def _from_files(kind: Kind, held: Mapping[str, bytes]) -> Collateral | None:
     if kind in (Kind.SGX, Kind.TDX):
         if DCAP not in held:
             return None
-        from vml.tee.dcap.collateral import read_collateral
-
-        return read_collateral(held[DCAP])
+        return _dcap().read_collateral(held[DCAP])  # type: ignore[no-any-return]
     if kind == Kind.NITRO:
         return None
     names = _SNP if kind == Kind.SNP else _NVIDIA
@@ -228,11 +228,18 @@ def _collateral_files(collateral: Collateral | None) -> dict[str, bytes]:
     if collateral is None:
         return {}
     if isinstance(collateral, DcapCollateral):
-        from vml.tee.dcap.collateral import write_collateral
-
-        return {DCAP: write_collateral(collateral)}
+        return {DCAP: _dcap().write_collateral(collateral)}
     names = _SNP if isinstance(collateral, SnpCollateral) else _NVIDIA
     return {name: data for field, name in names.items() if (data := getattr(collateral, field))}
+
+
+def _dcap() -> Any:
+    """The module of Intel's collateral, which needs the extra ``tee``."""
+    try:
+        from vml.tee.dcap import collateral
+    except ImportError as error:
+        raise BackendUnavailable(f"{error.name} is missing: pip install 'vml[tee]'") from error
+    return collateral
 
 
 def _parts(collateral: Collateral) -> dict[str, JSON]:

@@ -9,15 +9,17 @@ No verifier imports this package.
 from vml.tee_sim.faults import EXPECTED, Fault
 from vml.tee_sim.measurements import default_measurements
 from vml.tee_sim.policy import matching_policy
-from vml.tee_sim.simulate import DEFAULT_SEED, KINDS, anchors, roots, simulate
+from vml.tee_sim.simulate import DEFAULT_REPORT_DATA, DEFAULT_SEED, KINDS, anchors, intel_root, roots, simulate
 
 __all__ = [
+    "DEFAULT_REPORT_DATA",
     "DEFAULT_SEED",
     "EXPECTED",
     "KINDS",
     "Fault",
     "anchors",
     "default_measurements",
+    "intel_root",
     "matching_policy",
     "roots",
     "simulate",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from vml.tee.dcap.eventlog import read_event_log, replay
 from vml.tee.evidence import Kind
 
 PCRS = 16
@@ -37,12 +38,19 @@ def default_measurements(kind: Kind) -> dict[str, bytes]:
     return made
 
 
-def complete(kind: Kind, given: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The given measurements over the defaults.
+def complete(kind: Kind, given: Mapping[str, bytes], event_log: bytes | None = None) -> dict[str, bytes]:
+    """The given measurements, and the registers that an event log gives, over the defaults.
 
     Raises:
-        ValueError: a name that the kind does not have, or a value of another size.
+        ValueError: a name that the kind does not have, a value of another size, or a register that the log gives.
+        MalformedProof, EvidenceRejected: an event log that cannot be read.
     """
+    if event_log is not None:
+        registers = {f"rtmr{index}": value for index, value in enumerate(replay(read_event_log(event_log)))}
+        twice = sorted(registers.keys() & given.keys())
+        if twice:
+            raise ValueError(f"the event log gives {', '.join(twice)}")
+        given = {**given, **registers}
     for name, value in given.items():
         size = SIZES[kind].get(name)
         if size is None:

@@ -26,14 +26,16 @@ _NAMES = {
 }
 
 
-def matching_policy(kind: Kind | str, measurements: Mapping[str, bytes] | None = None) -> AppraisalPolicy:
-    """The strictest policy that evidence of `simulate` with these measurements meets; it asks for a nonce.
+def matching_policy(
+    kind: Kind | str, measurements: Mapping[str, bytes] | None = None, event_log: bytes | None = None
+) -> AppraisalPolicy:
+    """The strictest policy that evidence of `simulate` with these arguments meets; it asks for a nonce.
 
     Raises:
         ValueError: as `simulate`.
     """
     kind = Kind(kind)
-    measured, lowest = complete(kind, measurements or {}), dcap.EVALUATION_NUMBER
+    measured, lowest = complete(kind, measurements or {}, event_log), dcap.EVALUATION_NUMBER
     images = (ReferenceValues(name=IMAGE, values={name: measured[name] for name in _NAMES[kind]}),)
     if kind == Kind.SGX:
         sgx = SgxSection(measurements=images, min_evaluation_number=lowest)

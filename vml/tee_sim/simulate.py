@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import cache
 
 from vml.tee.anchors import Family, Root, TrustAnchors
-from vml.tee.dcap.eventlog import read_event_log, replay
 from vml.tee.evidence import Evidence, Kind
 from vml.tee.x509 import simulator_root
 from vml.tee_sim import dcap, nitro, snp
@@ -16,6 +16,8 @@ from vml.tee_sim.measurements import MAIN, complete
 
 DEFAULT_SEED = "vml"
 REPORT_DATA = 64
+DEFAULT_REPORT_DATA = hashlib.sha512(b"vml/tee-sim/report data").digest()
+"""For those who have nothing to attest."""
 MAX_SEED = 200
 KINDS = tuple(EXPECTED)
 EARLIEST, LATEST = FIRST + 366 * DAY, LAST - 366 * DAY
@@ -64,7 +66,7 @@ def simulate(
     """
     kind, fault = Kind(kind), None if fault is None else Fault(fault)
     _check(kind, report_data, seed, at, fault, event_log, public_key, version)
-    measured = complete(kind, _with_registers(measurements or {}, event_log))
+    measured = complete(kind, measurements or {}, event_log)
     if fault == Fault.WRONG_MEASUREMENT:
         measured[MAIN[kind]] = _turned(measured[MAIN[kind]])
     if fault == Fault.WRONG_NONCE:
@@ -105,6 +107,11 @@ def roots(seed: str) -> tuple[Root, ...]:
     )
 
 
+def intel_root(seed: str) -> bytes:
+    """DER of the root that a seed's quotes end in, for other verifiers."""
+    return dcap.certificate(seed, "SGX root")
+
+
 def anchors(seed: str) -> TrustAnchors:
     """The vendors' roots, and those of a seed: what a caller passes who wants simulated evidence accepted."""
     return TrustAnchors.vendors().with_simulator(roots(seed))
@@ -141,16 +148,6 @@ def _check(
         raise ValueError("quotes of TDX have version 4 or 5")
     if public_key is not None and len(public_key) > 1024:
         raise ValueError("a public key has at most 1024 bytes")
-
-
-def _with_registers(measurements: Mapping[str, bytes], event_log: bytes | None) -> dict[str, bytes]:
-    if event_log is None:
-        return dict(measurements)
-    registers = {f"rtmr{index}": value for index, value in enumerate(replay(read_event_log(event_log)))}
-    twice = sorted(registers.keys() & measurements.keys())
-    if twice:
-        raise ValueError(f"the event log gives {', '.join(twice)}")
-    return {**measurements, **registers}
 
 
 def _turned(value: bytes) -> bytes:
