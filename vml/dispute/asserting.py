@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from vml.backends.optimistic import moves
-from vml.backends.optimistic.profiles import PROFILES, terms_for, worst_case
+from vml.backends.optimistic.profiles import LIST_GAS, PROFILES, ROOT_GAS, terms_for, worst_case
 from vml.backends.optimistic.records import Terms
 from vml.backends.optimistic.trace import Trace
 from vml.chain import artifacts
 from vml.chain.client import Chain
 from vml.chain.graphs import REGISTRY, Progress, register_graph
 from vml.chain.steps import abi_address
-from vml.chain.transactions import TRANSACTION_BYTES
+from vml.chain.transactions import TRANSACTION_BYTES, TRANSACTION_GAS
 from vml.claim import Claim, parse_address, parse_bytes32
 from vml.dispute import calls, published
 from vml.dispute.ledger import read_terms
@@ -51,6 +51,9 @@ class Asserted:
 def require_answerable(model: Model) -> None:
     """Refuse a model whose asserter could not answer: what no transaction carries, nobody can reveal.
 
+    The list has 3,968 operators at most by its bytes, and 6,948 by its gas, however the model was cut when somebody
+    registered it: `LIST_GAS` + `ROOT_GAS` for each of them, of the 2^24 of a transaction.
+
     Raises:
         ChainError: its input, or the list of its operators, is too large for a transaction.
     """
@@ -64,6 +67,9 @@ def require_answerable(model: Model) -> None:
                 f"{what} has {size} bytes, a transaction at most {TRANSACTION_BYTES}: nobody could answer who asks "
                 "for it, and the bond would be lost"
             )
+    gas = LIST_GAS + ROOT_GAS * len(model.graph.nodes)
+    if gas > TRANSACTION_GAS:
+        raise ChainError(f"revealing the list of operators may take {gas} gas, a transaction has {TRANSACTION_GAS}")
 
 
 def settle_terms(
