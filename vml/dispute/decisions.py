@@ -162,12 +162,6 @@ class Decisions:
         key, model, state = assertion.id, assertion.claim.model, self.follower.ledger.state
         if own is not None:
             self.library.learn(own.model, own.folder)
-        if assertion.request is None and not assertion.open_disputes:
-            if settles(state, assertion, now):
-                yield Wish(moves.Settle(key), key, assertion.cursor or b"")
-            elif now > assertion.closes_at:
-                yield from self._unblock(assertion, now)
-            return
         data = own.input if own is not None else self._contents(assertion)
         if data is None or model not in self.library:
             what = "the input of" if data is None else "the model of"
@@ -175,6 +169,13 @@ class Decisions:
                 ("own", key), f"{what} an own assertion is missing: it cannot be defended", level=logging.ERROR,
                 assertion=key, model=model,
             )  # fmt: skip
+        if assertion.request is None and not assertion.open_disputes:
+            if settles(state, assertion, now):
+                yield Wish(moves.Settle(key), key, assertion.cursor or b"")
+            elif now > assertion.closes_at:
+                yield from self._unblock(assertion, now)
+            return
+        if data is None or model not in self.library:
             return
         for move in asserter_moves(state, key, self.library.trace(key, model, data), now):
             yield Wish(move, key)

@@ -55,7 +55,7 @@ class Pauses(Generic[K]):
         first_s, last_s: the shortest pause, and the longest.
     """
 
-    def __init__(self, clock: Callable[[], float], first_s: float = 15.0, last_s: float = 900.0) -> None:
+    def __init__(self, clock: Callable[[], float], first_s: float = 5.0, last_s: float = 900.0) -> None:
         self._clock, self._first_s, self._last_s = clock, first_s, last_s
         self._until: Recent[K, tuple[float, float]] = Recent()
 
