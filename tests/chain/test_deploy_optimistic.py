@@ -147,7 +147,7 @@ def test_another_profile_has_other_terms_and_a_file_of_its_own(tmp_path: Path) -
 
 
 def test_a_registration_that_somebody_began_otherwise_is_in_nobodys_way(tmp_path: Path) -> None:
-    """A stranger opens the same model cut into single descriptors; the deployment goes on with its own."""
+    """A stranger opens the same model with another number of descriptors; the deployment goes on with its own."""
     from vml.model.graph import encode_specs
 
     node, graph = EmbeddedChain(), tiny()
@@ -156,7 +156,7 @@ def test_a_registration_that_somebody_began_otherwise_is_in_nobodys_way(tmp_path
     stranger.rpc = Rpc(node, "the same node")
     specs = encode_specs(graph.inputs), encode_specs(graph.outputs)
     contract = artifacts.load("GraphRegistry").abi
-    stranger.transact(first.contracts["graphs"].address, contract, "open", graph.root, 4, 0, *specs)
+    stranger.transact(first.contracts["graphs"].address, contract, "open", graph.root, 5, 3, *specs)
     wishes = Wishes(router=first.contracts["router"].address)
     state = OptimisticDeployer(seen_through(node), tmp_path / "b.json").run(graph, LOCAL, wishes)
     found = stranger.call(state.contracts["graphs"].address, contract, "graphOf", graph.commitment)
