@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from eth_account import Account
 
 from vml.errors import BackendUnavailable, EvidenceRejected
@@ -126,6 +128,7 @@ def test_a_signature_has_one_spelling(case: dict[str, Any]) -> None:
     for other in (
         signature[:32] + (order - s).to_bytes(32, "big"),
         signature + b"\x1b",
+        signature[:32] + b"\x00" + signature[32:],
         signature[:-1],
         b"",
         bytes(64),
@@ -151,6 +154,15 @@ def test_another_key_signed_it(case: dict[str, Any]) -> None:
     assert code(lambda: verify_receipt(named, unhex(case["signature"]), swapped)) == Reason.RECEIPT_SIGNATURE
     with pytest.raises(ValueError, match="another key"):
         sign_receipt(named, Algorithm(3 - certificate.algorithm), other)
+
+
+@both
+def test_a_key_signs_in_its_own_name_only(case: dict[str, Any]) -> None:
+    certificate, named = certificate_of(case), replace(receipt_of(case), key_id=bytes(32))
+    method = ec.ECDSA(Prehashed(SHA256()), deterministic_signing=True)
+    r, s = decode_dss_signature(private_key(case).sign(named.digest(), method))
+    signature = r.to_bytes(32, "big") + min(s, certificate.algorithm.order - s).to_bytes(32, "big")
+    assert code(lambda: verify_receipt(named, signature, certificate)) == Reason.RECEIPT_SIGNATURE
 
 
 def test_the_algorithm_is_part_of_the_key_id() -> None:

@@ -74,6 +74,12 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "collateral of Azure": lambda item: item | {"kind": "azure"},
     "Azure without an object": lambda item: item | {"kind": "azure", "collateral": {"hardware": []}},
     "Azure in Azure": lambda item: item | {"kind": "azure", "collateral": {"hardware": {"hardware": {}}}},
+    "Azure with null": lambda item: item | {"kind": "azure", "collateral": {"hardware": None}},
+    "Azure with more": lambda item: (
+        item | {"kind": "azure", "collateral": {"hardware": item["collateral"], "more": item["collateral"]}}
+    ),
+    "a number as collateral": lambda item: item | {"collateral": 1},
+    "a number as Azure's collateral": lambda item: item | {"kind": "azure", "collateral": 1},
     "a list as collateral": lambda item: item | {"collateral": []},
     "a part more": lambda item: item | {"collateral": item["collateral"] | {"more": ""}},
     "a part less": lambda item: item | {"collateral": {"tcb_info": ""}},

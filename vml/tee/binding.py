@@ -222,12 +222,14 @@ def verify_receipt(receipt: Receipt, signature: bytes, certificate: KeyCertifica
         EvidenceRejected: RECEIPT_SIGNATURE (also for a receipt that names another key), EPOCH_ROTATED, KEY_EXPIRED.
         BackendUnavailable: the extra ``tee`` is not installed.
     """
+    # step 1: the receipt names this key, in its epoch, while it lasts.
     if receipt.key_id != certificate.key_id:
         raise rejected(Reason.RECEIPT_SIGNATURE, "the receipt names another key")
     if receipt.epoch != certificate.epoch:
         raise rejected(Reason.EPOCH_ROTATED, f"a receipt of epoch {receipt.epoch}, a key of epoch {certificate.epoch}")
     if receipt.issued_at > certificate.not_after:
         raise rejected(Reason.KEY_EXPIRED, f"the key ended at unix time {certificate.not_after}")
+    # step 2: the key signed it, in the one spelling a signature has.
     r, s = _split(signature, certificate.algorithm)
     if not _verified(certificate.algorithm, b"\x04" + certificate.public_key, r, s, receipt.digest()):
         raise rejected(Reason.RECEIPT_SIGNATURE, "not this key's signature")
@@ -240,10 +242,12 @@ def require_bound(certificate: KeyCertificate, verified: Verified) -> None:
         EvidenceRejected: KEY_BINDING; KEY_OUTLIVES_EVIDENCE where the key would sign after something that the
             evidence rests on ends.
     """
+    # step 1: the evidence carries this certificate.
     if verified.bound_digest != certificate.digest():
         raise rejected(Reason.KEY_BINDING, "the evidence carries another digest")
     if isinstance(verified, NitroClaims) and verified.public_key != certificate.public_key:
         raise rejected(Reason.KEY_BINDING, "the document carries another public key")
+    # step 2: the key does not outlive what it rests on.
     if verified.not_after is not None and certificate.not_after > verified.not_after:
         end = f"{verified.limited_by} ends at unix time {verified.not_after}"
         raise rejected(Reason.KEY_OUTLIVES_EVIDENCE, f"the key at {certificate.not_after}, {end}")
@@ -278,8 +282,8 @@ def _split(signature: bytes, algorithm: Algorithm) -> tuple[int, int]:
     if len(signature) != SIGNATURE:
         raise rejected(Reason.RECEIPT_SIGNATURE, f"{len(signature)} bytes, not {SIGNATURE}")
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-    if not 0 < r < algorithm.order or not 0 < s <= algorithm.order // 2:
-        raise rejected(Reason.RECEIPT_SIGNATURE, "r or s is out of range; s has to be in the lower half")
+    if s > algorithm.order // 2:
+        raise rejected(Reason.RECEIPT_SIGNATURE, "s is not in the lower half of the order")
     return r, s
 
 
