@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,27 @@ def test_a_signed_bundle_is_asserted_as_it_says(
     assert "another chain, game or asserter" in wrong["error"]["message"]
 
 
+def test_a_bundle_s_terms_are_looked_at_before_its_bond_is_at_stake(
+    anvil: str, game: str, run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, contract = connect(anvil, signer=signer(0)), artifacts.load("DisputeGame").abi
+    good, _ = settle_terms(chain, game, Model.load(model / "digits.vml"), "local")
+    hasty = replace(good, asserter_clock_s=1)
+    chain.transact(game, contract, "offerTerms", astuple(hasty))
+    proof, name = tmp_path / "bundle.vmlp", "0x" + hasty.digest().hex()
+    monkeypatch.setenv(PRIVATE_KEY, f"{ASSERTER + 1:064x}")
+    given = [model / "digits.vml", model / "row.npz", "-o", proof, "--backend", "optimistic", "--game", game]
+    given += ["--chain-id", 31337, "--terms", name, "--nonce", 78, "-q"]
+    assert main(["prove", *map(str, given)]) == 0
+    refused = run("assert", proof, "--model", model, who=ASSERTER, code=2)
+    assert "local: asserter clock is 1" in refused["error"]["message"]
+    refused = run("assert", proof, "--model", model, "--profile", "fast-l2", who=ASSERTER, code=2)
+    assert "fast-l2: asserter clock" in refused["error"]["message"]
+    refused = run("assert", proof, "--model", model, "--profile", "0x" + "11" * 32, who=ASSERTER, code=2)
+    assert "not --profile" in refused["error"]["message"]
+    assert run("assert", proof, "--model", model, "--profile", name, who=ASSERTER)["terms"] == name
+
+
 def test_a_trace_replaces_nothing_but_a_trace(run: Run, model: Path, tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "letter.txt").write_text("dear")
@@ -208,6 +230,8 @@ def _other(folder: Path) -> Path:
         ("watch", ("--once",), WATCHER, 2, "nothing to watch with"),
         ("watch", ("--once", "--model", "/nowhere"), WATCHER, 2, "no compiled model"),
         ("watch", ("--once", "--chain", 5), WATCHER, 6, "the node is on chain"),
+        ("watch", ("--once", "--model", "/nowhere", "--profile", "fast"), WATCHER, 2, "a profile is one of"),
+        ("watch", ("--once", "--model", "/nowhere", "--terms", "0x12"), WATCHER, 2, "64 hex digits"),
         ("challenge", ("0x12",), WATCHER, 2, "64 hex digits"),
         ("challenge", ("0x" + "12" * 32,), WATCHER, 6, "has no assertion"),
         ("status", ("0x" + "12" * 32,), None, 6, "has no assertion"),

@@ -86,7 +86,7 @@ class Caution:
     ) -> None:
         self._chain, self._game, self._library = chain, game, library
         self._profiles, self._digests = named(profiles), digests
-        self._found: Recent[tuple[bytes, bytes], str | None] = Recent()
+        self._found: Recent[tuple[Terms, bytes], str | None] = Recent()
         self._worst: Recent[bytes, Worst] = Recent()
 
     def against(self, assertion: Assertion) -> str | None:
@@ -98,13 +98,11 @@ class Caution:
         Raises:
             ChainError: the node does not answer.
         """
-        digest, model = assertion.terms.digest(), assertion.claim.model
-        if digest in self._digests:
-            return None
-        key = digest, model
+        key = assertion.terms, assertion.claim.model
         if key not in self._found:
             try:
-                self._found[key] = objection(assertion.terms, self._profiles, self.worst(model))
+                named = key[0].digest() in self._digests
+                self._found[key] = None if named else objection(key[0], self._profiles, self.worst(key[1]))
             except Unanswered:
                 raise
             except ChainError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vml.backends.optimistic import moves
 from vml.backends.optimistic.board import turn
-from vml.backends.optimistic.records import Address, Assertion, Dispute, Result, Status, question_id, word
+from vml.backends.optimistic.records import Address, Assertion, Dispute, Result, Status, Terms, question_id, word
 from vml.backends.optimistic.strategy import Complaint, asserter_moves, challenger_move, settles
 from vml.chain.client import Chain
 from vml.dispute.caution import Caution
@@ -18,7 +18,7 @@ from vml.dispute.follower import Follower
 from vml.dispute.inputs import Inputs
 from vml.dispute.journal import Journal
 from vml.dispute.library import Library
-from vml.dispute.recall import Pauses
+from vml.dispute.recall import SAID, Pauses, Recent
 from vml.dispute.store import Own, Store
 
 SAFE_PROFILES = ("fast-l2", "l1-safe")
@@ -103,6 +103,7 @@ class Decisions:
         self.inputs = Inputs(chain, follower, library, journal, clock=clock)
         self.checker = Checker(library, store, journal)
         self._broken: Pauses[bytes] = Pauses(clock)
+        self._skipped: Recent[tuple[Terms, bytes], None] = Recent(SAID)
         self._long: set[bytes] = set()  # assertions whose refutation in one move could not be sent
         self._unseen = 0  # assertions that this round found not to be run yet
 
@@ -227,11 +228,7 @@ class Decisions:
             return
         objection = self.caution.against(assertion)
         if objection is not None:
-            digest = assertion.terms.digest()
-            self.journal.once(
-                ("terms", model, digest), "skipped: these terms are not acceptable", level=logging.WARNING,
-                terms=digest, assertion=key, reason=objection,
-            )  # fmt: skip
+            self._say_skipped(assertion, objection)
             return
         if _overdue(assertion, now):
             yield Wish(moves.ClaimInputTimeout(key), key)
@@ -279,6 +276,15 @@ class Decisions:
             )  # fmt: skip
             return
         yield Wish(moves.RequestInput(assertion.id), assertion.id)
+
+    def _say_skipped(self, assertion: Assertion, objection: str) -> None:
+        about = assertion.terms, assertion.claim.model
+        if about not in self._skipped:
+            self._skipped[about] = None
+            self.journal.say(
+                "skipped: these terms are not acceptable", level=logging.WARNING, terms=about[0].digest(),
+                assertion=assertion.id, reason=objection,
+            )  # fmt: skip
 
     def _has_dispute(self, key: bytes) -> bool:
         """Whether this account has disputed an assertion."""

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from vml.dispute.recall import Recent
+from vml.dispute.recall import SAID, Recent
 from vml.errors import BackendUnavailable
 
 LOGGER = "vml.dispute"
@@ -47,7 +47,7 @@ class Journal:
 
     def __init__(self, *, metrics: bool = False) -> None:
         self._log = logging.getLogger(LOGGER)
-        self._said: Recent[tuple[Any, ...], None] = Recent()
+        self._said: Recent[tuple[Any, ...], None] = Recent(SAID)
         self._figures = _figures() if metrics else None
 
     def say(self, what: str, *, level: int = logging.INFO, **fields: Any) -> None:

@@ -9,6 +9,9 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 MANY = 4096
+"""Entries of what is found out again when it is forgotten."""
+SAID = 1 << 16
+"""Entries of what was said, and would be said again."""
 
 
 class Recent(Generic[K, V]):
