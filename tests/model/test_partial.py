@@ -22,8 +22,8 @@ from vml.model.builder import Builder, Value
 from vml.model.codec import View
 from vml.model.executor import Executor
 from vml.model.graph import Graph, TensorSpec
-from vml.model.onestep import MAX_TERMS, step_bound
-from vml.model.partial import cut_across, cut_apart
+from vml.model.onestep import MAX_TERMS, MAX_TRANSACTION_BYTES, step_bound
+from vml.model.partial import Limit, cut_across, cut_apart
 from vml.model.primitives.base import MAX_LEAVES
 from vml.model.tensor import Header, contiguous
 
@@ -35,17 +35,17 @@ Make = Callable[[Builder], Value]
 
 
 @contextmanager
-def limit(terms: int) -> Iterator[None]:
+def limit(terms: int, leaves: int = MAX_LEAVES) -> Iterator[None]:
     """Another limit than the contract's; a larger one stands for none at all."""
-    leaves = MAX_LEAVES if terms <= MAX_TERMS else 1 << 60
+    leaves = leaves if terms <= MAX_TERMS else 1 << 60
     with mock.patch("vml.model.partial.MAX_TERMS", terms), mock.patch("vml.model.partial.MAX_LEAVES", leaves):
         yield
 
 
-def built(make: Make, terms: int = MAX_TERMS) -> Graph:
+def built(make: Make, terms: int = MAX_TERMS, leaves: int = MAX_LEAVES) -> Graph:
     """A graph whose inputs are the builder's, and whose output is what ``make`` gives."""
     b = Builder(name="long")
-    with limit(terms):
+    with limit(terms, leaves):
         result = make(b)
     names = [(k, node) for k, node in enumerate(b.nodes) if node.primitive == "input"]
     specs = [TensorSpec(f"x{k}", "int64", ref, node.header, Fraction(1)) for k, (ref, node) in enumerate(names)]
@@ -69,13 +69,13 @@ def drawn(rng: np.random.Generator, header: Header) -> Array:
     return np.where(rng.random(header.shape) < 0.2, ends, codes)
 
 
-def check(make: Make, seed: int = 0, terms: int = MAX_TERMS) -> Graph:
+def check(make: Make, seed: int = 0, terms: int = MAX_TERMS, leaves: int = MAX_LEAVES) -> Graph:
     """Cut and whole give the same integers, by both executors, with the same header; every step is within the limit.
 
     Returns:
         The graph that is cut.
     """
-    cut, whole = built(make, terms), built(make, 1 << 60)
+    cut, whole = built(make, terms, leaves), built(make, 1 << 60)
     assert max(terms_of(cut)) <= terms
     assert result(cut) == result(whole)
     rng = np.random.default_rng(seed)
@@ -191,7 +191,7 @@ def test_any_views_and_small_limits(seed: int) -> None:
 def test_cuts_cover_every_position_once() -> None:
     for size in range(11, 400):
         for inner in (1, 2, 3, 7, 10):
-            apart, across = cut_apart((3, size, inner), 10), cut_across((3, size, inner), 10)
+            apart, across = cut_apart((3, size, inner), Limit(10)), cut_across((3, size, inner), Limit(10))
             for cut in (apart, across):
                 assert (cut.axis, cut.outer) == (1, (3, cut.count))
                 assert math.prod(cut.inner) <= 10
@@ -235,6 +235,44 @@ def test_blocks_whose_sums_could_leave_62_bits_stay_together() -> None:
         return b.dot((), (1 << 13,), (x, View(0, (1,))), (b.constant(w), View(0, (1,))))
 
     assert terms_of(built(make, 2)) == [1 << 13]
+
+
+@pytest.mark.parametrize(("channels", "side", "blocks"), [(512, 7, 2), (256, 14, 4), (64, 56, 4)])
+def test_a_convolution_channels_first_is_cut_by_channels(channels: int, side: int, blocks: int) -> None:
+    """Its windows touch leaves of every channel: whole windows over fewer channels, in few blocks."""
+    across, size = side + 2, (side + 2) ** 2
+
+    def make(b: Builder) -> Value:
+        x = b.input(0, (channels, across, across), -32_000, 32_000, Fraction(1), "float")
+        w = b.constant(np.random.default_rng(1).integers(-50, 50, (2, channels, 3, 3)))
+        over_x, over_w = View(0, (0, across, 1, across, 1, size)), View(0, (9 * channels, 0, 0, 3, 1, 9))
+        return b.dot((2, 2, 2), (3, 3, channels), (x, over_x), (w, over_w))
+
+    graph = check(make)
+    (dot,) = (k for k, node in enumerate(graph.nodes) if node.primitive == "dot")
+    assert graph.nodes[dot].attributes["contract"] == (3, 3, channels // blocks)
+    bounds = [step_bound(graph, k) for k, node in enumerate(graph.nodes) if node.inputs]
+    assert max(bound.leaves for bound in bounds) <= MAX_LEAVES
+    assert max(bound.transaction_bytes for bound in bounds) <= MAX_TRANSACTION_BYTES
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_views_that_are_scattered(seed: int) -> None:
+    """Random loops over many leaves, few of which a step may read."""
+    rng = np.random.default_rng(seed)
+    out, loops = random_shape(rng, largest=3), random_shape(rng, int(rng.integers(1, 4)), largest=9)
+    primitive = ["dot", "dot", "reduce_sum", "reduce_max"][seed % 4]
+    size = 1_500 * math.prod(loops)
+    views = [random_view(rng, (*out, *loops), size) for _ in range(2)]
+
+    def make(b: Builder) -> Value:
+        x = b.input(0, (size,), -5, 300, Fraction(1), "int")
+        if primitive == "dot":
+            bias = (x, random_view(np.random.default_rng(seed), out, size)) if seed % 3 else None
+            return b.dot(out, loops, (x, views[0]), (x, views[1]), bias)
+        return Value(b.emit(primitive, out, [x.ref], x=views[0], reduced=loops), out, contiguous(out))
+
+    check(make, seed, leaves=int(rng.integers(4, 20)))
 
 
 @pytest.mark.parametrize("primitive", ["dot", "reduce_sum", "reduce_max", "argmax"])
