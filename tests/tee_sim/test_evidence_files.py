@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,42 @@ def test_altered_files_raise_nothing_else(data: st.DataObject) -> None:
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     with suppress(MalformedProof):
         read_json(bytes(raw))
+
+
+def brief(held: Any) -> Any:
+    """Collateral of the same class, of few bytes."""
+    if isinstance(held, AzureCollateral):
+        return AzureCollateral(brief(held.hardware))
+    return None if held is None else type(held)(*(b"abc" for _ in fields(held)))
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_altered_files_raise_nothing_else() -> None:
+    """Values put in the place of others, and bytes altered."""
+    source, accepted = random.Random(6), 0
+    odd = ["null", "true", "0", "-1", "1.5", '""', '"AA=="', '"AB=="', '"é"', "[]", "{}", '"tdx"', '{"hardware":{}}']
+    texts = [
+        write_json(replace(item, data=b"abc", collateral=brief(item.collateral)))
+        for item in (SGX, TDX, SNP, NITRO, *OTHERS)
+    ]
+    for _ in range(100_000):
+        item = json.loads(source.choice(texts))
+        for _ in range(source.randrange(3)):
+            place = source.choice([item, item.get("collateral")])
+            if isinstance(place, dict) and place:
+                name = source.choice([*place, "hardware", "more"])
+                place[name] = json.loads(source.choice(odd))
+                if source.random() < 0.2:
+                    place.pop(source.choice(list(place)))
+        raw = bytearray(json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+        if source.random() < 0.3:
+            raw[source.randrange(len(raw))] = source.randrange(256)
+        try:
+            read_json(bytes(raw))
+            accepted += 1
+        except MalformedProof:
+            continue
+    assert accepted > 10_000
 
 
 def written(evidence: Evidence, path: Path) -> Path:

@@ -24,6 +24,8 @@ EXTRAS = {
     "ezkl": ("ezkl", "psutil"),
     "torch": ("torch",),
     "chain": ("pyrevm", "eth-abi", "eth-account", "web3"),
+    "tee": ("cbor2", "cryptography", "lxml", "signxml"),
+    "sim": ("cbor2", "cryptography"),
 }
 LITTLE_SPACE = 5 << 30
 
