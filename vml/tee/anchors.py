@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 SIMULATOR_OID = "1.3.6.1.4.1.32473.3824995031.3308148766.3018005398.2611369378"
-"""A certificate extension that says: made by a simulator. It stands below the number that RFC 5612 reserves for examples,
-which no vendor uses, and is the UUID e3fccad7-c52e-581e-b3e3-1b969ba655a2 in four numbers: libraries hold 32 bits of one.
+"""A certificate extension that says: made by a simulator.
+
+Below the number that RFC 5612 reserves for examples, which no vendor uses, it is the UUID
+e3fccad7-c52e-581e-b3e3-1b969ba655a2 in four numbers, since libraries hold 32 bits of one.
 """
 SIMULATOR_NAME = "NOT A REAL TEE"
 """What every subject under a simulator's root says."""
