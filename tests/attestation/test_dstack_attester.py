@@ -60,7 +60,10 @@ def test_quote_and_log_verify(tmp_path: Path) -> None:
     claims = verify_evidence(complete, anchors(SEED), AT)
     assert isinstance(claims, TdxClaims)
     assert (claims.bound_digest, claims.nonce) == (DIGEST, NONCE)
-    assert [(event.name, event.content) for event in claims.events or () if event.bound][-1] == ("compose-hash", b"c" * 32)
+    assert [(event.name, event.content) for event in claims.events or () if event.bound][-1] == (
+        "compose-hash",
+        b"c" * 32,
+    )
 
 
 def test_names_that_later_agents_add_are_left_out(tmp_path: Path) -> None:
