@@ -76,6 +76,16 @@ def test_many_small_loops(steps: Steps, primitive: str, loops: tuple[int, ...]) 
     check(steps, primitive, loops, [-s for s in row_major], tensor(int(np.prod(loops))))
 
 
+@pytest.mark.parametrize("primitive", WALKS)
+@pytest.mark.parametrize("leaves", [2, 31, 59, 80])
+@pytest.mark.parametrize("inner", [2, 3, 5])
+def test_every_short_row_in_another_leaf(steps: Steps, primitive: str, leaves: int, inner: int) -> None:
+    """Each row carries, and looks its leaf up among many."""
+    x, around = tensor(1024 * leaves), (2,) * int(np.log2(MAX_TERMS / leaves / inner))
+    check(steps, primitive, (*around, leaves, inner), (*[0] * len(around), 1024, 0), x)
+    check(steps, primitive, (leaves, *around, inner), (1024, *[0] * len(around), 1), x)
+
+
 # ---- any loops
 
 

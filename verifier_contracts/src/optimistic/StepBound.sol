@@ -39,7 +39,7 @@ library StepBound {
     uint256 private constant DESCRIPTOR_BYTE_GAS = 120;
     uint256 private constant LEVEL_GAS = 400;
     uint256 private constant LEAF_GAS = 4500;
-    uint256 private constant SEEK_GAS = 100;
+    uint256 private constant SEEK_GAS = 150;
     uint256 private constant ROW_GAS = 800;
     uint256 private constant CARRY_GAS = 1100;
     uint256 private constant PIECE_GAS = 1400;
