@@ -3,6 +3,7 @@ pragma solidity ^0.8.24;
 
 import {ISignerRegistry} from "src/interfaces/ISignerRegistry.sol";
 import {VmlClaim} from "src/libraries/VmlClaim.sol";
+import {DcapOutput} from "src/tee/DcapOutput.sol";
 import {KeyCertificate} from "src/tee/KeyCertificate.sol";
 import {Receipts} from "src/tee/Receipts.sol";
 import {Signatures} from "src/tee/Signatures.sol";
@@ -43,5 +44,14 @@ contract TeeDigests {
 
     function isP256(bytes32 digest, bytes32 r, bytes32 s, bytes32 x, bytes32 y) external view returns (bool) {
         return Signatures.isP256(digest, r, s, x, y, false);
+    }
+
+    function checkOutput(
+        bytes calldata output,
+        ISignerRegistry.Rules calldata rules,
+        bytes32 certificate,
+        bytes32 nonce
+    ) external pure returns (bool simulated) {
+        return DcapOutput.check(output, rules, certificate, nonce);
     }
 }
