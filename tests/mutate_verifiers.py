@@ -70,6 +70,8 @@ QUICK_TESTS = {
         "tests/backends/sumcheck/test_verifier.py",
         "tests/tampering/test_sumcheck_transcript.py",
     ),
+    "vml/backends/tee/payload.py": ("tests/backends/tee/test_signed_payload.py",),
+    "vml/backends/tee/verifier.py": ("tests/backends/tee/test_signed_verifier.py",),
     "vml/canonical.py": ("tests/test_proof.py",),
     "vml/claim.py": ("tests/test_claim.py",),
     "vml/merkle.py": ("tests/test_merkle.py",),
@@ -167,6 +169,12 @@ REWRITTEN = (
         "pass",
     ),
     ("vml/backends/sumcheck/verifier.py", "claims += linear.boundary_claims(arrangement, point, tensors)", "pass"),
+    # A policy that the proof brings itself.
+    (
+        "vml/backends/tee/verifier.py",
+        "rules = accepted_policy(run, environment)",
+        "rules = read_policy(run.policy)",
+    ),
     # A chain nobody checked, and a key of any curve.
     (
         "vml/tee/nitro/verify.py",
@@ -200,6 +208,8 @@ NEEDED = {
     ("vml/backends/sumcheck/verifier.py", "2"),
     ("vml/backends/sumcheck/verifier.py", "5"),
     ("vml/backends/sumcheck/verifier.py", "8"),
+    ("vml/backends/tee/verifier.py", "4"),
+    ("vml/backends/tee/verifier.py", "7"),
     ("vml/tee/azure/verify.py", "3"),
     ("vml/tee/azure/verify.py", "6"),
     ("vml/tee/nvidia/verify.py", "7"),

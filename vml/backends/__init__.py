@@ -93,6 +93,7 @@ BACKENDS: dict[str, str] = {
     "ezkl": "vml.backends.ezkl:EzklBackend",
     "optimistic": "vml.backends.optimistic:OptimisticBackend",
     "sumcheck": "vml.backends.sumcheck:SumcheckBackend",
+    "tee": "vml.backends.tee:TeeBackend",
 }
 """Backend name to ``module:attribute`` of a class that is built without arguments."""
 

@@ -25,6 +25,24 @@ DISPUTE_GAMES = "dispute_games"
 DISPUTE_TERMS = "dispute_terms"
 """Name, in `Environment.pins`, of the 32-byte digests of the terms under which it accepts a final assertion."""
 
+TEE_POLICIES = "tee_policies"
+"""Name, in `Environment.pins`, of a tuple of accepted appraisal policies, or of their 32-byte ids."""
+
+TEE_ANCHORS = "tee_anchors"
+"""Name, in `Environment.pins`, of the roots that evidence may end in; without it those of the vendors."""
+
+TEE_NONCE = "tee_nonce"
+"""Name, in `Environment.pins`, of the 32 bytes that the verifier sent to the attester, or `ANY_NONCE`."""
+
+ANY_NONCE = "any"
+"""Take evidence that answers somebody else's nonce: it is as old as the key may be."""
+
+TEE_NONCE_SENT_AT = "tee_nonce_sent_at"
+"""Name, in `Environment.pins`, of the unix time at which the nonce was sent, for policies with a maximum age."""
+
+TEE_MIN_EPOCH = "tee_min_epoch"
+"""Name, in `Environment.pins`, of the lowest epoch of a key that is accepted."""
+
 Progress: TypeAlias = Callable[[str, float], None]
 """Called with a stage name and the fraction of it that is done, from 0.0 to 1.0."""
 
@@ -190,6 +208,29 @@ class Asserting:
 
 
 @dataclass(frozen=True)
+class Attesting:
+    """What runs the model and signs for it (tee): an attester, or a simulator that shows nothing. One of the two.
+
+    Args:
+        attester: where it listens: ``http://host:port`` or ``unix:/path``.
+        simulate: kind of evidence to simulate instead.
+        nonce: 32 bytes that the key's evidence has to answer; None leaves them to the attester, or takes random ones.
+        timeout_s: how long to wait for the attester.
+        seed: whose keys the simulator's are.
+        at: unix seconds of the simulator's clock.
+        epoch: of the simulated key.
+    """
+
+    attester: str | None = None
+    simulate: str | None = None
+    nonce: bytes | None = None
+    timeout_s: float = 600.0
+    seed: str = "vml"
+    at: int | None = None
+    epoch: int = 1
+
+
+@dataclass(frozen=True)
 class SetupOptions:
     """How keys are made. A backend ignores nothing: an option it cannot honour raises ``ValueError``.
 
@@ -206,6 +247,7 @@ class SetupOptions:
         time_limit_s: stop a worker after this many seconds.
         check: make the set-up again from scratch and compare it with what is recorded.
         asserting: where and by whom the claims are asserted (optimistic).
+        attesting: what runs the model and signs for it (tee).
         progress: called while the work goes on.
     """
 
@@ -220,6 +262,7 @@ class SetupOptions:
     time_limit_s: float | None = None
     check: bool = False
     asserting: Asserting | None = None
+    attesting: Attesting | None = None
     progress: Progress | None = None
 
 
@@ -237,6 +280,7 @@ class Keys:
         unsafe_setup: the maker of the set-up could forge proofs.
         compiled: the model itself, where proving needs it besides the directory.
         asserting: where and by whom claims are asserted, where proofs are assertions.
+        attesting: what runs the model and signs for it, where proofs are receipts.
     """
 
     backend: str
@@ -248,6 +292,7 @@ class Keys:
     unsafe_setup: bool = False
     compiled: Any = field(default=None, repr=False, compare=False)
     asserting: Asserting | None = None
+    attesting: Attesting | None = None
 
 
 @dataclass(frozen=True)
@@ -293,7 +338,7 @@ class Environment:
         chain: a chain to read; `vml.verify` makes it of `rpc` where the backend needs one.
         model: the compiled model, loaded and validated, where the verifier holds it.
         pins: further material a backend trusts, by name: `PINNED_KEYS` is a frozenset of 32-byte digests of
-            the keys that this verifier accepts; `DISPUTE_GAMES` and `DISPUTE_TERMS` likewise.
+            the keys that this verifier accepts; `DISPUTE_GAMES`, `DISPUTE_TERMS` and those of `TEE_…` likewise.
         time_limit_s: most seconds a verification may take.
         memory_limit_bytes: most memory a verification may take.
     """

@@ -107,6 +107,7 @@ class Reason(StrEnum):
     KEY_EXPIRED = "KEY_EXPIRED", "the given time is after the key's last second"
     KEY_OUTLIVES_EVIDENCE = "KEY_OUTLIVES_EVIDENCE", "the key claims to live longer than what it rests on"
     EPOCH_ROTATED = "EPOCH_ROTATED", "the key's epoch is over"
+    RECEIPT_TIME = "RECEIPT_TIME", "the receipt was issued before the evidence begins, or after the given time"
     RECEIPT_SIGNATURE = "RECEIPT_SIGNATURE", "the receipt is not signed by the attested key"
     GPU_BINDING = "GPU_BINDING", "processor and GPU evidence do not name each other"
 

@@ -96,6 +96,8 @@ def setup(source: bytes, calibration_rows: Mapping[str, Any] | None, options: Se
     """
     if options.asserting is not None:
         raise ValueError("ezkl proves and asserts nothing: asserting means nothing")
+    if options.attesting is not None:
+        raise ValueError("ezkl proves here and asks no attester: attesting means nothing")
     if options.on_chain and not options.tune:
         raise ValueError("a circuit for the chain is a tuned one: leave --no-tune out")
     if calibration_rows is None:

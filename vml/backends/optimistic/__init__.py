@@ -131,6 +131,7 @@ def _refuse_options(options: SetupOptions) -> None:
         ("memory_limit", options.memory_limit_bytes is not None),
         ("time_limit", options.time_limit_s is not None),
         ("check", options.check),
+        ("attesting", options.attesting is not None),
     ):
         if given:
             raise ValueError(f"optimistic runs the compiled model as it is and has no set-up: {name} means nothing")

@@ -144,6 +144,7 @@ def _refuse_options(options: SetupOptions) -> None:
         ("srs", options.srs is not None),
         ("time_limit_s", options.time_limit_s is not None),
         ("asserting", options.asserting is not None),
+        ("attesting", options.attesting is not None),
     ):
         if given:
             raise ValueError(

@@ -1,0 +1,165 @@
+"""Asks an attester to run a model and sign for it: one HTTP request, over TCP or a Unix socket (docs/tee-backend.md).
+
+    POST /v1/run  {"context":"0x…","format":"vml-tee-run/1","inputs":["base64",…],"model":"0x…","nonce":"0x…"|null}
+
+`inputs` are the codes' bytes, one text a tensor in the model's order, as the public section of a proof has them. The
+answer is the proof envelope; or a status other than 200 with ``{"error": "…"}``.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from vml import canonical
+from vml.claim import parse_bytes32
+from vml.errors import MalformedProof, ProvingError
+from vml.merkle import ITEM_BYTES, tensor_bytes
+from vml.proof import MAX_BYTES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vml.model.graph import TensorSpec
+
+FORMAT = "vml-tee-run/1"
+PATH = "/v1/run"
+MAX_REQUEST_BYTES = 64 << 20
+MAX_ERROR_BYTES = 1 << 16
+_FIELDS = frozenset({"context", "format", "inputs", "model", "nonce"})
+_DTYPES = {"int8": ">i1", "int16": ">i2", "int32": ">i4", "int64": ">i8"}
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(address: str, request: bytes, timeout_s: float) -> bytes:
+    """Send a request of `write_request`.
+
+    Args:
+        address: ``http://host:port`` or ``unix:/path``.
+        request: the body.
+        timeout_s: how long to wait for each part of the answer.
+
+    Returns:
+        The answer of at most 64 MiB, unchecked.
+
+    Raises:
+        ProvingError: nobody answers, or the attester refused; with its words.
+        ValueError: no such address.
+    """
+    connection = _connection(address, timeout_s)
+    try:
+        connection.request("POST", PATH, request, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise ProvingError(f"the attester refused ({answer.status}): {_words(answer.read(MAX_ERROR_BYTES))}")
+        data = answer.read(MAX_BYTES + 1)
+    except (OSError, http.client.HTTPException) as error:
+        raise ProvingError(f"the attester at {address} does not answer: {error}") from error
+    finally:
+        connection.close()
+    if len(data) > MAX_BYTES:
+        raise ProvingError(f"the attester's answer is larger than {MAX_BYTES} bytes")
+    return data
+
+
+def write_request(
+    model: bytes,
+    specs: Sequence[TensorSpec],
+    codes: Mapping[str, np.ndarray[Any, Any]],
+    context: bytes,
+    nonce: bytes | None,
+) -> bytes:
+    """The body of a request.
+
+    Args:
+        model: 32-byte commitment.
+        specs: the model's inputs.
+        codes: integer arrays by name, of the specs' dtypes and shapes.
+        context: 32 bytes the claim is bound to.
+        nonce: 32 bytes that the evidence has to answer; None takes what there is.
+    """
+    return canonical.encode(
+        {
+            "format": FORMAT,
+            "model": "0x" + model.hex(),
+            "context": "0x" + context.hex(),
+            "nonce": None if nonce is None else "0x" + nonce.hex(),
+            "inputs": [base64.b64encode(tensor_bytes(codes[spec.name])).decode("ascii") for spec in specs],
+        }
+    )
+
+
+def read_request(
+    data: bytes, model: bytes, specs: Sequence[TensorSpec]
+) -> tuple[dict[str, np.ndarray[Any, Any]], bytes, bytes | None]:
+    """What an attester reads out of a request.
+
+    Args:
+        data: the body, from anyone.
+        model: 32-byte commitment of the model that the attester holds.
+        specs: its inputs.
+
+    Returns:
+        Codes by name, in the specs' shapes and dtypes (their ranges are the executor's business); context; nonce.
+
+    Raises:
+        MalformedProof: anything but a request about this model.
+    """
+    import numpy as np
+
+    try:
+        item = canonical.decode(data, max_bytes=MAX_REQUEST_BYTES)
+        if not isinstance(item, dict) or set(item) != _FIELDS or item["format"] != FORMAT:
+            raise ValueError(f"not an object of {FORMAT}")
+        context, nonce = parse_bytes32(item["context"]), item["nonce"]
+        if parse_bytes32(item["model"]) != model:
+            raise ValueError(f"this attester holds the model 0x{model.hex()}")
+        texts = item["inputs"]
+        if not isinstance(texts, list) or len(texts) != len(specs):
+            raise ValueError(f"inputs is not a list of the model's {len(specs)} tensors")
+        codes = {}
+        for spec, text in zip(specs, texts, strict=True):
+            raw = base64.b64decode(text.encode("ascii"), validate=True) if isinstance(text, str) else b""
+            if len(raw) != spec.header.size * ITEM_BYTES[spec.header.dtype]:
+                raise ValueError(f"the codes of {spec.name!r} are another number of bytes")
+            values = np.frombuffer(raw, dtype=_DTYPES[spec.header.dtype]).astype(spec.header.dtype)
+            codes[spec.name] = values.reshape(spec.shape)
+        return codes, context, None if nonce is None else parse_bytes32(nonce)
+    except (ValueError, TypeError) as error:
+        raise MalformedProof(f"the request: {error}") from None
+
+
+def _connection(address: str, timeout_s: float) -> http.client.HTTPConnection:
+    if address.startswith("unix:") and len(address) > len("unix:"):
+        return _UnixConnection(address.removeprefix("unix:"), timeout_s)
+    parts = urlsplit(address)
+    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"{address!r} is no attester's address: http://host:port, or unix:/path")
+    return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+
+
+def _words(data: bytes) -> str:
+    """What an error answer says, for people."""
+    try:
+        item = canonical.decode(data, max_bytes=MAX_ERROR_BYTES)
+    except canonical.NotCanonical:
+        item = None
+    text = item.get("error") if isinstance(item, dict) else None
+    shown = text if isinstance(text, str) else "without a reason"
+    return "".join(letter if letter.isprintable() else "?" for letter in shown[:500])
