@@ -20,14 +20,20 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 MAGIC = b"070701"
 END = "TRAILER!!!"
 KINDS = {tarfile.DIRTYPE: stat.S_IFDIR, tarfile.SYMTYPE: stat.S_IFLNK}
 
 
-def write(archive: tarfile.TarFile, out: IO[bytes]) -> int:
+class Sink(Protocol):
+    """What takes bytes."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+def write(archive: tarfile.TarFile, out: Sink) -> int:
     """Write the archive's files as cpio; returns their number.
 
     Hard links become files of their own. A name that stands twice means its last entry, as when unpacking.
@@ -71,15 +77,12 @@ def _entry(name: str, inode: int, mode: int, data: bytes) -> Iterator[bytes]:
 
 def pack(source: Path, target: Path) -> str:
     """Make the RAM disk; returns its SHA-256 in hex."""
-    with (
-        tarfile.open(source) as archive,
-        target.open("wb") as file,
+    with tarfile.open(source) as archive, target.open("wb") as file:
         # No name and no time in the head of the compressed file.
-        gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=9) as packed,
-    ):
-        write(archive, packed)
-    with target.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        packed = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=9)
+        with packed:
+            write(archive, packed)
+    return hashlib.sha256(target.read_bytes()).hexdigest()
 
 
 def main() -> int:

@@ -37,7 +37,8 @@ def tar(path: Path, *, time: int = 0, user: int = 0) -> Path:
 
 def read(data: bytes) -> dict[str, tuple[int, bytes]]:
     """Name to mode and content, of a cpio archive of the form newc; every field that should be zero is."""
-    found, at = {}, 0
+    found: dict[str, tuple[int, bytes]] = {}
+    at = 0
     while True:
         assert data[at : at + 6] == b"070701"
         fields = [int(data[at + 6 + 8 * k : at + 14 + 8 * k], 16) for k in range(13)]

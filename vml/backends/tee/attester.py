@@ -47,13 +47,14 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(address: str, request: bytes, timeout_s: float) -> bytes:
-    """Send a request of `write_request`.
+def ask(address: str, request: bytes, timeout_s: float, path: str = PATH) -> bytes:
+    """Send a request, such as `write_request` makes.
 
     Args:
         address: ``http://host:port`` or ``unix:/path``.
         request: the body.
         timeout_s: how long to wait for each part of the answer.
+        path: what is asked for.
 
     Returns:
         The answer of at most 64 MiB, unchecked.
@@ -64,7 +65,7 @@ def ask(address: str, request: bytes, timeout_s: float) -> bytes:
     """
     connection = _connection(address, timeout_s)
     try:
-        connection.request("POST", PATH, request, {"Content-Type": "application/json"})
+        connection.request("POST", path, request, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         if answer.status != 200:
             raise ProvingError(f"the attester refused ({answer.status}): {_words(answer.read(MAX_ERROR_BYTES))}")
