@@ -6,6 +6,7 @@ hand in is not known. Models, backends and numpy are loaded when a function need
 
 from __future__ import annotations
 
+from vml.api.attesting import tee_pins
 from vml.api.cache import CacheEntry, cache_entries, cache_folder, clear_cache
 from vml.api.identity import accepted_models, recorded_identities
 from vml.api.keys import key_record, read_key, read_opening, save_opening, save_verifying_key
@@ -42,6 +43,7 @@ __all__ = [
     "save_opening",
     "save_verifying_key",
     "setup",
+    "tee_pins",
     "verify",
     "with_context_preimage",
 ]

@@ -59,7 +59,8 @@ def plan(model: Model, visibility: Visibility = PUBLIC, *, batch: bool = False) 
 
 
 def picked(options: tuple[Option, ...]) -> Option | None:
-    """The option that "auto" takes: the fastest that serves with a proof. A bond in place of one is asked for by name.
+    """The option that "auto" takes: the fastest that serves with a proof. A bond or hardware in place of one
+    is asked for by name.
 
     Args:
         options: as `plan` gives them.
@@ -74,6 +75,16 @@ def _proves(option: Option) -> bool:
     return option.capabilities.assurance == "cryptographic"
 
 
+WITHOUT = {"economic": "with a bond", "hardware": "with attested hardware"}
+"""What stands in for a proof, by assurance."""
+
+
+def without(options: tuple[Option, ...]) -> dict[str, list[str]]:
+    """The backends that serve with something else than a proof, by assurance (the keys of `WITHOUT`)."""
+    names = {how: [o.backend for o in options if o.serves and o.capabilities.assurance == how] for how in WITHOUT}
+    return {how: found for how, found in names.items() if found}
+
+
 def choose_backend(model: Model, visibility: Visibility = PUBLIC, *, batch: bool = False) -> Choice:
     """Pick the fastest backend that can serve with a proof, and say why.
 
@@ -84,8 +95,8 @@ def choose_backend(model: Model, visibility: Visibility = PUBLIC, *, batch: bool
     best = picked(options)
     if best is None:
         reasons = "; ".join(f"{option.backend}: {', '.join(option.why)}" for option in options)
-        bonds = [option.backend for option in options if option.serves]
-        ask = f" Without a proof, with a bond: --backend {' or '.join(bonds)}." if bonds else ""
+        others = [f"{WITHOUT[how]}: --backend {' or '.join(names)}" for how, names in without(options).items()]
+        ask = f" Without a proof, {'; '.join(others)}." if others else ""
         raise BackendUnavailable(f"no backend can prove this model here.{ask} {reasons}")
     rest = [option for option in options if option is not best]
     others = [f"{option.backend} cannot ({option.why[0]})" for option in rest if not option.serves]

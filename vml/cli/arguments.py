@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,7 @@ Game = Annotated[str | None, typer.Option("--game", metavar="ADDRESS", help="Con
 Keystore = Annotated[
     Path | None, typer.Option("--keystore", metavar="FILE", help="Encrypted key; default: VML_PRIVATE_KEY.")
 ]
+Seed = Annotated[str, typer.Option("--seed", metavar="TEXT", help="Whose keys the simulator's are.")]
 OnChain = Annotated[
     bool, typer.Option("--on-chain", help="Keys for a contract: cheap to check, slower to prove (ezkl).")
 ]
@@ -69,6 +71,26 @@ def read_context(text: str | None) -> tuple[bytes, Context | None]:
     except (MalformedProof, RecursionError, ValueError) as error:
         raise ValueError(f"{text} is not a context: {error}") from error
     return context.commitment(), context
+
+
+def read_moment(text: str | None) -> int:
+    """Unix seconds of `--at`; now where it is not given.
+
+    Raises:
+        ValueError: neither seconds nor a time in UTC.
+    """
+    from datetime import datetime
+
+    if text is None:
+        return int(time.time())
+    if text.isascii() and text.isdecimal() and len(text) <= 12:
+        return int(text)
+    try:
+        if not text.endswith("Z"):
+            raise ValueError("no UTC")
+        return int(datetime.fromisoformat(text).timestamp())
+    except ValueError as error:
+        raise ValueError(f"--at {text}: give unix seconds, or UTC as 2027-01-31T00:00:00Z") from error
 
 
 def read_visibility(private: str, hash_input: bool) -> Visibility:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vml.claim import checksum_address
+from vml.cli.attested import describe
 from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, hexed, size, table
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _proof(path: Path) -> dict[str, Any]:
         "semantics": None if able is None else able.semantics,
         "payload_bytes": len(proof.payload),
         **_assertion(proof),
+        **describe(proof),
     }
 
 

@@ -88,6 +88,8 @@ def _worst(row: dict[str, Any]) -> str:
 
 
 def _show(console: Any, options: tuple[Option, ...], best: Option | None) -> None:
+    from vml.api.planning import WITHOUT, without
+
     pick = None if best is None else best.backend
     rows = table("", *(f"{option.backend} *" if option.backend == pick else option.backend for option in options))
     shown = [_row(option) for option in options]
@@ -110,5 +112,5 @@ def _show(console: Any, options: tuple[Option, ...], best: Option | None) -> Non
     if best is not None:
         console.print(f"* is what --backend auto takes: {best.why[0]}")
     else:
-        bonds = [option.backend for option in options if option.serves]
-        console.print(f"no backend can serve here with a proof; with a bond: {', '.join(bonds) or 'none'}")
+        others = [f"{WITHOUT[how]}: {', '.join(names)}" for how, names in without(options).items()]
+        console.print("; ".join(["no backend can serve here with a proof", *others]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vml.cli import arguments as args
+from vml.cli.attested import DEFAULT_SEED, describe, read_attesting
 from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, headline, hexed, seconds, size, table
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ def prove(
         bool, typer.Option("--commit-trace", help="Commit to every operator's output (optimistic).")
     ] = False,
     keystore: args.Keystore = None,
+    attester: Annotated[
+        str | None,
+        typer.Option("--attester", metavar="URL", help="Who runs and signs (tee): http://host:port or unix:/path."),
+    ] = None,
+    simulate: Annotated[
+        str | None, typer.Option("--simulate", metavar="KIND", help="Simulated evidence (tee), which shows nothing.")
+    ] = None,
+    tee_nonce: Annotated[
+        str | None, typer.Option("--tee-nonce", metavar="0xHEX", help="32 bytes that the evidence must answer (tee).")
+    ] = None,
+    seed: args.Seed = DEFAULT_SEED,
     on_chain: args.OnChain = False,
     srs: args.Srs = None,
     memory_limit: args.MemoryLimit = None,
@@ -59,6 +71,7 @@ def prove(
 
     With --backend optimistic nothing is proved: what comes out is an assertion bundle, for the dispute game that
     --game, --chain-id and --terms name, signed with the key of --keystore or VML_PRIVATE_KEY where there is one.
+    With --backend tee the model runs where --attester listens, in trusted hardware, whose key signs the claim.
     """
     from vml import api, files
     from vml.backends.types import Asserting
@@ -71,6 +84,7 @@ def prove(
         raise ValueError(f"{len(inputs)} inputs were given; several are proved together with --batch")
     bound_to, preimage = args.read_context(context)
     visibility = args.read_visibility(private, hash_input)
+    attesting = read_attesting(attester, simulate, tee_nonce, seed, backend)
     files.require_writable(output)
 
     started = time.monotonic()
@@ -96,6 +110,7 @@ def prove(
             progress,
             on_chain=on_chain,
             asserting=None if asserting == Asserting() else asserting,
+            attesting=attesting,
         )
         keys = api.setup(compiled, backend, options)
         ready = time.monotonic()
@@ -115,6 +130,9 @@ def prove(
     opening = api.save_opening(proof, keys, output)
     if keys.unsafe_setup:
         out.note("the set-up is a test one, anybody can forge this proof: verify needs --allow-unsafe-setup")
+    described = describe(proof)
+    if attesting is not None and attesting.simulate is not None:
+        out.note("the evidence is simulated and shows nothing: verify needs --allow-simulated")
     value = {
         "proof": str(output),
         "bytes": output.stat().st_size,
@@ -127,6 +145,7 @@ def prove(
         "unsafe_setup": keys.unsafe_setup,
         "setup_s": round(ready - started, 3),
         "prove_s": round(done - ready, 3),
+        **described,
     }
     out.result(value, lambda console: _show(console, value, proof))
 
@@ -163,4 +182,7 @@ def _show(console: Any, value: dict[str, Any], proof: Proof) -> None:
     add(rows, "keys", f"ready after {seconds(value['setup_s'])}")
     if value["opening"]:
         add(rows, "opening", f"{value['opening']}: keep it secret, it opens the hidden input")
+    for name in ("appraisal_policy", "key_id", "nonce"):
+        if name in value:
+            add(rows, name.replace("_", " "), value[name])
     console.print(rows)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vml.cli.arguments import Game, read_context
+from vml.cli.arguments import Game, Seed, read_context, read_moment
+from vml.cli.attested import DEFAULT_SEED, read_pins
 from vml.cli.output import Debug, Json, Output, Quiet, command_app
 
 if TYPE_CHECKING:
@@ -39,6 +39,21 @@ def verify(
     terms: Annotated[
         list[str] | None, typer.Option("--terms", metavar="0xDIGEST", help="Terms you accept there; may be repeated.")
     ] = None,
+    tee_policy: Annotated[
+        list[str] | None,
+        typer.Option("--tee-policy", metavar="FILE|0xID", help="Appraisal policy you accept (tee); may be repeated."),
+    ] = None,
+    tee_nonce: Annotated[
+        str | None,
+        typer.Option("--tee-nonce", metavar="0xHEX|any", help="What you had the attester repeat; any: you did not."),
+    ] = None,
+    tee_min_epoch: Annotated[
+        int, typer.Option("--tee-min-epoch", metavar="N", help="Lowest epoch of a key you accept (tee).", min=0)
+    ] = 0,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="When to judge for (tee): unix seconds or UTC, …Z.")
+    ] = None,
+    seed: Seed = DEFAULT_SEED,
     explain: Annotated[bool, typer.Option("--explain", help="Say what was checked and trusted.")] = False,
     allow_unsafe_setup: Annotated[
         bool, typer.Option("--allow-unsafe-setup", help="Accept a test set-up, which can be forged.")
@@ -56,7 +71,7 @@ def verify(
     hex digits (exactly that identity), or an .onnx file (the identity is made again from it, which takes a set-up).
     Where the identity does not bind the verifying key (sumcheck), the key is taken from --key, the policy, the
     folder's own record, or made again from the folder's weights; never from the proof. Without --context the proof must
-    be one that is replayable on purpose.
+    be one that is replayable on purpose. Signed runs (tee) take --tee-policy and are judged for --at, or for now.
     """
     from vml import api
     from vml.backends import backend_of_scheme, get_backend
@@ -78,6 +93,10 @@ def verify(
         able = get_backend(backend_of_scheme(envelope.scheme)).capabilities()
         held = api.held_model(model, able, progress=progress)
         chain, pins = _game(rpc, game, terms) if able.assurance == "economic" else (None, {})
+        if able.assurance == "hardware":
+            pins = read_pins(tee_policy, tee_nonce, tee_min_epoch, allow_simulated, seed)
+        elif tee_policy or tee_nonce is not None or tee_min_epoch or at is not None:
+            raise ValueError(f"--tee-… and --at are about signed runs (tee), this is a proof of {envelope.backend}")
     verdict = api.verify(
         envelope,
         model=accepted,
@@ -87,7 +106,7 @@ def verify(
         output=expected_output,
         salt=salt,
         key=keys,
-        environment=Environment(now=int(time.time()), rpc=rpc, chain=chain, model=held, pins=pins),
+        environment=Environment(now=read_moment(at), rpc=rpc, chain=chain, model=held, pins=pins),
     )
     checked = (
         f"model: {model}",
@@ -96,13 +115,12 @@ def verify(
         f"verifying key: {'there is none' if verdict.vk_digest is None else _key_source(key, keys)}",
         f"context: {'none, replayable on purpose' if context is None else context}",
         f"policy: {'the default' if policy is None else policy}",
+        *(f"appraisal policy: {item}" for item in tee_policy or ()),
     )
     out.result(words.accepted(verdict), lambda c: words.show(c, verdict, checked=checked, explain=explain))
 
 
-def _game(
-    rpc: str | None, game: str | None, terms: list[str] | None
-) -> tuple[ChainView | None, dict[str, frozenset[Any]]]:
+def _game(rpc: str | None, game: str | None, terms: list[str] | None) -> tuple[ChainView | None, dict[str, Any]]:
     """The chain that decides a dispute, and what of it the verifier accepts; the proof's word for it is worth nothing.
 
     Raises:

@@ -78,6 +78,12 @@ def test_fields_of_another_size(change: dict[str, Any]) -> None:
         replace(decoded(honest()), **change)
 
 
+def test_keys_beside_gpus_are_for_something_else() -> None:
+    run = decoded(honest())
+    with pytest.raises(ValueError, match="no evidence of GPUs"):
+        replace(run, certificate=replace(run.certificate, gpus=bytes(32)))
+
+
 def test_parts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     data = honest().payload
     monkeypatch.setattr(payload, "_LIMITS", (1 << 20, 1 << 20, 1 << 20, 100))
@@ -89,8 +95,6 @@ def test_parts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     "data",
     [
         b"",
-        b"[]",
-        b"1",
         b"{}",
         b'{"version":2}',
         b'{"version":1 }',
@@ -103,6 +107,12 @@ def test_parts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_policies_of_another_form(data: bytes) -> None:
     with pytest.raises(MalformedProof, match=r"policy|canonical|JSON|deep|UTF"):
+        read_policy(data)
+
+
+@pytest.mark.parametrize("data", [b"[]", b"1", b"null"])
+def test_policies_are_objects(data: bytes) -> None:
+    with pytest.raises(MalformedProof, match="is no object"):
         read_policy(data)
 
 

@@ -11,7 +11,8 @@ Integers are big-endian::
     32  nonce that the evidence answers          u32 length || appraisal policy, canonical JSON
                                                  u32 length || evidence, the file of docs/tee-evidence.md
 
-The receipt's claim and key id are not in it: they follow from the envelope's claim and the certificate.
+The receipt's claim and key id are not in it: they follow from the envelope's claim and the certificate. Nor is entry 7
+of the certificate, the digest of GPUs: keys that have one sign no runs of the exact model.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class SignedRun:
     """What an attested key says of one run, and what makes the key one.
 
     Args:
-        certificate: of the key.
+        certificate: of the key; it names no GPUs, whose evidence is not carried: the exact model runs on none.
         nonce: 32 bytes that the evidence answers.
         sequence: of the receipt.
         issued_at: of the receipt, unix seconds.
@@ -65,6 +66,8 @@ class SignedRun:
     evidence: bytes
 
     def __post_init__(self) -> None:
+        if self.certificate.gpus is not None:
+            raise ValueError("a signed run carries no evidence of GPUs, so its key may name none")
         if len(self.nonce) != NONCE or len(self.signature) != SIGNATURE or len(self.graph) != HASH_BYTES:
             raise ValueError(f"a nonce is {NONCE} bytes, a signature {SIGNATURE}, a root {HASH_BYTES}")
         if not 0 <= self.sequence < UINT64 or not 0 <= self.issued_at < UINT64:

@@ -42,6 +42,8 @@ def simulated_key(model: Model, attesting: Attesting, nonce: bytes) -> tuple[Rec
         raise BackendUnavailable(f"{error.name} is missing: pip install 'vml[sim]'") from error
     if attesting.simulate is None or attesting.at is None:
         raise ValueError("a simulator needs a kind of evidence, and the time of its clock")
+    if attesting.simulate not in tee_sim.KINDS:
+        raise ValueError(f"no simulator for the kind {attesting.simulate!r}, only {', '.join(tee_sim.KINDS)}")
     kind, at, seed = Kind(attesting.simulate), attesting.at, attesting.seed
     key = ec_key(seed, f"receipts {nonce.hex()}", ec.SECP256K1)
     public_key, policy = public_key_of(key), tee_sim.matching_policy(kind)
