@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -379,6 +380,10 @@ def test_starting_from_outside(
 def test_addresses(room: Room, address: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
         Server(room, address)
+
+
+def test_a_vsock_address_takes_any_peer() -> None:
+    assert serve._place("vsock:5000") == (socket.AF_VSOCK, (socket.VMADDR_CID_ANY, 5000))
 
 
 def test_the_usual_interfaces_have_their_usual_places() -> None:
