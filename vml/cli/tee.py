@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vml.cli import tee_show as show
+from vml.cli.arguments import Seed, read_moment
+from vml.cli.attested import DEFAULT_SEED
 from vml.cli.output import Debug, Json, Output, Quiet, command_app, hexed
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ hands is not covered.
 """)
 policy_app = command_app("""Appraisal policies: which genuine evidence is acceptable.""")
 app.add_typer(policy_app, name="policy")
-
-DEFAULT_SEED = "vml"
 
 Evidences = Annotated[
     Path, typer.Argument(metavar="EVIDENCE", help="A folder, an *.evidence.json file, or raw bytes with --kind.")
@@ -40,7 +39,6 @@ At = Annotated[
 AllowSimulated = Annotated[
     bool, typer.Option("--allow-simulated", help="Trust a simulator's roots, too. Such evidence shows nothing.")
 ]
-Seed = Annotated[str, typer.Option("--seed", metavar="TEXT", help="Whose keys the simulator's are.")]
 Nonce = Annotated[str | None, typer.Option("--nonce", metavar="HEX", help="What the attester was asked to repeat.")]
 PolicyFile = Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="What is acceptable.")]
 
@@ -77,7 +75,7 @@ def verify(
 
     if claims_only and (policy is not None or nonce is not None):
         raise ValueError("--claims-only judges nothing: leave out --policy and --nonce")
-    moment, asked = _moment(at), None if nonce is None else _unhex(nonce, "--nonce")
+    moment, asked = read_moment(at), None if nonce is None else _unhex(nonce, "--nonce")
     rules = None if policy is None else AppraisalPolicy.load(policy)
     found = _read(evidence, kind, collateral, event_log)
     verified = verify_evidence(found, _anchors(allow_simulated, seed), moment)
@@ -108,7 +106,7 @@ def forecast(
     from vml.tee import appraise
     from vml.tee.verify import verify_evidence
 
-    moment = _moment(at)
+    moment = read_moment(at)
     found = _read(evidence, kind, collateral, event_log)
     verified = verify_evidence(found, _anchors(allow_simulated, seed), moment)
     end = verified.not_after
@@ -176,7 +174,7 @@ def simulate(
 
     Formats and signatures are real, roots are not: it is refused wherever --allow-simulated is not given. For tests.
     """
-    simulator, moment = _simulator(), _moment(at)
+    simulator, moment = _simulator(), read_moment(at)
     data = simulator.DEFAULT_REPORT_DATA if report_data is None else _unhex(report_data, "--report-data")
     given = dict(_measurement(text) for text in measurement or ())
     log = None if event_log is None else _file(event_log)
@@ -204,22 +202,6 @@ def simulate(
         "simulated": True,
     }
     Output(as_json, quiet).result(value, lambda console: show.simulated(console, value))
-
-
-def _moment(text: str | None) -> int:
-    """Unix seconds of `--at`; now where it is not given."""
-    from datetime import datetime
-
-    if text is None:
-        return int(time.time())
-    if text.isascii() and text.isdecimal() and len(text) <= 12:
-        return int(text)
-    try:
-        if not text.endswith("Z"):
-            raise ValueError("no UTC")
-        return int(datetime.fromisoformat(text).timestamp())
-    except ValueError as error:
-        raise ValueError(f"--at {text}: give unix seconds, or UTC as 2027-01-31T00:00:00Z") from error
 
 
 def _unhex(text: str, name: str) -> bytes:

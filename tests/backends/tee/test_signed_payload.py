@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,28 @@ from tests.backends.tee.signed_runs import KINDS, decoded, honest, model
 from vml.backends.tee import payload
 from vml.backends.tee.payload import SignedRun, read_policy
 from vml.errors import MalformedProof
+from vml.tee.binding import verify_receipt
 from vml.tee_sim import matching_policy
 
 HEAD = 1 + 64 + 32 + 32 + 8 + 8 + 32 + 8 + 8 + 64 + 32
+
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "signed_runs.json"
+CASES: list[dict[str, str]] = json.loads(VECTORS.read_text(encoding="utf-8"))["cases"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_vectors(case: dict[str, str]) -> None:
+    """Bytes that a second implementation wrote, and the receipts in them."""
+    said = {name: bytes.fromhex(text.removeprefix("0x")) for name, text in case.items() if name != "name"}
+    run = SignedRun.decode(said["payload"])
+    assert run.encode() == said["payload"]
+    for name in ("nonce", "graph", "inputs", "outputs", "policy", "evidence"):
+        assert getattr(run, name) == said[name]
+    assert run.certificate.digest() == said["certificate_digest"]
+    receipt = run.receipt(said["claim"])
+    assert receipt.key_id == said["key_id"]
+    verify_receipt(receipt, run.signature, run.certificate)
 
 
 @pytest.mark.parametrize("kind", KINDS)
