@@ -120,8 +120,6 @@ class Service:
             ValueError: a nonce of another size.
             MalformedProof: a GPU's evidence cannot be read.
         """
-        if len(nonce) != HALF:
-            raise ValueError(f"a nonce has {HALF} bytes")
         certificate, gpus = self._certificate, tuple[Evidence, ...]()
         with self._attesting:
             if self._gpus is not None:

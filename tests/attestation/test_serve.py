@@ -167,6 +167,12 @@ def test_the_key_signs_no_longer_than_it_says(tmp_path: Path) -> None:
         service(attester, clock=lambda: NOT_AFTER + 1).prove(codes(), CONTEXT)
 
 
+def test_a_nonce_of_another_size_is_refused(tdx: Service) -> None:
+    for nonce in (b"", NONCE[1:], NONCE * 2):
+        with pytest.raises(ValueError, match="32 bytes"):
+            tdx.attest(nonce)
+
+
 def test_without_evidence_nothing_is_signed(tmp_path: Path) -> None:
     with pytest.raises(AttestationFailed):
         service(TdxAttester(tmp_path / "missing")).prove(codes(), CONTEXT)
