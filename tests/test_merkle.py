@@ -232,3 +232,12 @@ def test_a_large_tensor_is_not_copied() -> None:
         finally:
             tracemalloc.stop()
         assert peak < array.nbytes // 2
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+def test_a_tensor_without_dimensions(dtype: str) -> None:
+    """As an array, and as the scalar that numpy makes of it on many occasions."""
+    value = np.dtype(dtype).type(-100)
+    wanted = (-100).to_bytes(value.itemsize, "big", signed=True)
+    assert merkle.tensor_bytes(np.array(value)) == merkle.tensor_bytes(value) == wanted
+    assert merkle.tensor_root(np.array(value)) == merkle.tensor_root(value)

@@ -255,6 +255,8 @@ def tensor_bytes(array: IntegerArray) -> bytes:
         ValueError: no elements.
     """
     _dtype_name(array)
+    if not array.shape:
+        array = array.reshape(1)  # a numpy scalar, unlike an array, forgets its byte order
     return array.astype(array.dtype.newbyteorder(">"), order="C", copy=False).tobytes()
 
 

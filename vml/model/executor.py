@@ -59,7 +59,7 @@ class Executor:
         """
         values = self._evaluate(inputs, set(keep), fuse=True)
         # Copies: an output may be a constant or the caller's input, and changing it must change neither.
-        return {spec.name: values[spec.node].copy() for spec in self.graph.outputs}
+        return {spec.name: np.array(values[spec.node]) for spec in self.graph.outputs}
 
     def run_all(self, inputs: Mapping[str, Array]) -> list[Array]:
         """Every node's tensor, in header shape and dtype. Arguments and errors as ``run``."""
