@@ -314,6 +314,7 @@ def test_requests_round_trip() -> None:
         {"format": "vml-tee-run/2"},
         {"model": "0x" + "11" * 32},
         {"model": 5},
+        {"model": "0x" + model().commitment.hex().upper()},
         {"context": "0x12"},
         {"context": None},
         {"nonce": "any"},

@@ -141,7 +141,10 @@ def read_request(
                 raise ValueError(f"the codes of {spec.name!r} are another number of bytes")
             values = np.frombuffer(raw, dtype=_DTYPES[spec.header.dtype]).astype(spec.header.dtype)
             codes[spec.name] = values.reshape(spec.shape)
-        return codes, context, None if nonce is None else parse_bytes32(nonce)
+        nonce = None if nonce is None else parse_bytes32(nonce)
+        if write_request(model, specs, codes, context, nonce) != data:
+            raise ValueError("not in its one encoding")
+        return codes, context, nonce
     except (ValueError, TypeError) as error:
         raise MalformedProof(f"the request: {error}") from None
 
