@@ -170,6 +170,8 @@ WRONG_ENTRIES: list[Any] = [
     *(entry(3, "e", b"", event_payload=value) for value in ("0", None, "0 ")),
     entry(3, "e", b"", event=None),
     entry(3, "e", b"", event="\ud800"),
+    entry(3, "e", b"", event_type=1),
+    entry(3, "e:f", b""),
 ]
 
 

@@ -269,6 +269,10 @@ def test_one_manifest_alone(name: str) -> None:
     assert code(replace(good(), collateral=replace(collateral(), **{name: b""}))) == Reason.RIM_MISSING
 
 
+def names(form: bytes, count: int) -> bytes:
+    return b" ".join(form % index for index in range(count))
+
+
 DOCTYPE = '<!DOCTYPE SoftwareIdentity [<!ENTITY a "b">]>'
 TEXTS: dict[str, Callable[[bytes], bytes]] = {
     "not xml": lambda d: b"swid",
@@ -289,6 +293,8 @@ TEXTS: dict[str, Callable[[bytes], bytes]] = {
     "certificate not DER": lambda d: d.replace(b"<ds:X509Certificate>", b"<ds:X509Certificate>AAAA"),
     "too many certificates": lambda d: re.sub(b"(<ds:X509Cert[^>]*>[^<]*</ds:X509Cert[^>]*>)", rb"\1\1\1", d),
     "no signature": lambda d: GpuForgery().text("driver"),
+    "namespaces": lambda d: d.replace(b"<s:Payload", b"<s:Payload " + names(b'xmlns:a%d="x:y"', 32)),
+    "attributes": lambda d: d.replace(b"<s:Payload", b"<s:Payload " + names(b'a%d=""', 129)),
 }
 
 

@@ -39,8 +39,11 @@ _PEM_END = b"-----END CERTIFICATE-----"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _warning_lock = threading.Lock()
 
-# What cryptography raises for hostile certificates: bad DER, unknown versions, unknown or odd algorithms.
-PARSE_ERRORS = (ValueError, TypeError, KeyError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
+# What cryptography raises for hostile certificates: bad DER, unknown versions, unknown or odd algorithms and names.
+PARSE_ERRORS = (
+    *(ValueError, TypeError, KeyError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
 
 
 def unix(moment: datetime) -> int:

@@ -55,6 +55,8 @@ library DcapOutput {
             if (output[HEAD_BYTES + 120] != 0) revert DebugEnabled();
             // Bit 28.
             if (uint8(output[HEAD_BYTES + 123]) & 0x10 == 0) revert SeptVeEnabled();
+            // Bit 29, MIGRATABLE: a TD report 1.0 does not name the service domain that would do it.
+            if (uint8(output[HEAD_BYTES + 123]) & 0x20 != 0) revert ServiceTdPresent();
             if (bodyType == TD_15 && (_word(output, HEAD_BYTES + 600) | _word(output, HEAD_BYTES + 616)) != 0) {
                 revert ServiceTdPresent();
             }

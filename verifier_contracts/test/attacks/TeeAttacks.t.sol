@@ -217,4 +217,65 @@ contract TeeAttacks is TeeBench {
         proof[0] = 0x02;
         check(!proves(claim, proof), "a receipt as a batch");
     }
+
+    // ---- admission -------------------------------------------------------------------------------------------------
+
+    /// What a key signs for claims admits nothing, also where the key is an attestor's.
+    function test_aReceiptIsNoAdmission() external {
+        (rules.attestors, rules.threshold) = (new address[](1), 1);
+        rules.attestors[0] = vm.addr(ENCLAVE);
+        bytes32[3] memory signed = [digestOf(claim, keyId, 1), Receipts.batchDigest(keyId, EPOCH, 1, 0), bytes32(0)];
+        signed[2] = tee.revocationDigest(recordIn(QUORUM));
+        for (uint256 i = 0; i < 3; ++i) {
+            admissionRefused(signedBy(ENCLAVE, signed[i]), ISignerRegistry.NotAnAttestor.selector);
+        }
+        admissionRefused(new bytes(65), ISignerRegistry.SignatureInvalid.selector);
+        bytes memory admission = signedBy(ENCLAVE, admissionDigest());
+        tee.admitByQuorum(ALICE, rules, certificate, finding, admission);
+        check(proves(claim, receipt(claim, 1)), "an attestor's key that is admitted");
+        check(!proves(claim, bytes.concat(head(1, QUORUM, keyId, 1), admission)), "nor is an admission a receipt");
+    }
+
+    /// No address is nobody's: what no signature recovers to is no attestor, though the rules name it.
+    function test_noAttestorIsZero() external {
+        (rules.attestors, rules.threshold) = (new address[](2), 2);
+        admissionRefused(new bytes(130), ISignerRegistry.SignatureInvalid.selector);
+    }
+
+    /// A key came in one way, and says nothing under the name of another, nor in another epoch.
+    function test_theWayAKeyCameIn() external {
+        for (uint8 mode = 2; mode < 4; ++mode) {
+            bytes memory other = receipt(claim, 1);
+            other[1] = bytes1(mode);
+            receiptRefused(claim, other, ISignerRegistry.KeyUnknown.selector);
+        }
+        receiptRefused(claim, receiptOf(claim, EPOCH + 1), ISignerRegistry.KeyUnknown.selector);
+    }
+
+    /// Attestors' words of before stay true, and bring nothing back.
+    function test_anOldAdmissionAfterTheEnd() external {
+        bytes memory signatures = quorum();
+        vm.warp(NOW + 1 minutes);
+        vm.prank(ALICE);
+        tee.raiseEpoch(MODEL, EPOCH + 1);
+        admissionRefused(signatures, ISignerRegistry.EpochRotated.selector);
+        bytes32 id = tee.rulesId(rules);
+        vm.prank(ALICE);
+        tee.revoke(MODEL, id, keyIdP256, EPOCH, QUORUM);
+        certificate = certificateP256;
+        certificate.epoch = EPOCH + 1;
+        tee.admitByQuorum(ALICE, rules, certificate, finding, signedBy([uint256(1), 2, 3], admissionDigest()));
+        check(!accepted(key, claim, withSelector(receiptP256(claim, 1))), "the old epoch's receipts are dead");
+    }
+
+    /// Signatures count until their deadline, so a key lives until then and the rules' lifetime, and no longer.
+    function testFuzz_anAdmissionAgain(uint32 later) external {
+        (certificate.notAfter, finding.collateralEnd) = (type(uint64).max, type(uint64).max);
+        bytes memory signatures = quorum();
+        vm.warp(NOW + bound(later, 0, 1 hours));
+        bytes32 record = tee.admitByQuorum(ALICE, rules, certificate, finding, signatures);
+        check(tee.keyOf(record).notAfter <= finding.deadline + rules.lifetime, "no longer");
+        vm.warp(finding.deadline + 1);
+        admissionRefused(signatures, ISignerRegistry.AdmissionIsExpired.selector);
+    }
 }

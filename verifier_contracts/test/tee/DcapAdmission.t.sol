@@ -217,6 +217,11 @@ contract DcapAdmissionTest is TeeBench {
         admitWith(put(tdx(5, true), TD_SERVICE - 16, filled(16, 0xff)));
     }
 
+    function test_aDomainThatCanBeMoved() external {
+        refusedWith(put(tdx(4, false), TD_ATTRIBUTES + 3, hex"30"), DcapOutput.ServiceTdPresent.selector);
+        refusedWith(put(tdx(5, true), TD_ATTRIBUTES + 3, hex"30"), DcapOutput.ServiceTdPresent.selector);
+    }
+
     function test_measurementOfAnEnclave() external {
         for (uint256 i = 0; i < 32; ++i) {
             refusedWith(put(sgx(), SGX_MRENCLAVE + i, hex"00"), DcapOutput.MeasurementRefused.selector);

@@ -81,6 +81,9 @@ def _json_event(item: Any) -> LogEvent:
         raise malformed("event log", "imr is no register")
     if type(event_type) is not int or not 0 <= event_type < 1 << 32 or not isinstance(name, str):
         raise malformed("event log", "event_type or event")
+    # Software's register: a digest names its event in dstack's form alone, and there the first colon ends the name.
+    if register == REGISTERS - 1 and (event_type != DSTACK_EVENT or ":" in name):
+        raise malformed("event log", f"event {name!r} of RTMR 3 is not named by its digest")
     digest, content = _hex(item["digest"]), _hex(item["event_payload"])
     if len(digest) != DIGEST and not (event_type == DSTACK_EVENT and not digest):
         raise malformed("event log", f"a digest of {len(digest)} bytes")

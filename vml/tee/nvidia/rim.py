@@ -29,6 +29,9 @@ from vml.tee.reasons import Reason, malformed, rejected
 from vml.tee.x509 import MAX_CHAIN, Certificate, Chain, check_chain, check_times, load_certificate
 
 MAX_RIM = 1 << 20
+MAX_NAMESPACES = 32
+MAX_ATTRIBUTES = 128
+"""Of one element. Canonical XML takes quadratic time for both, and is needed before any signature can be checked."""
 MAX_INDEX = 253
 MAX_ALTERNATIVES = 64
 _SWID = "{http://standards.iso.org/iso/19770/-2/2015/schema.xsd}"
@@ -79,7 +82,11 @@ def verify_rim(data: bytes, name: str, anchors: TrustAnchors, at: int) -> Rim:
     body = data.partition(b"?>")[2] if data.startswith(_DECLARATION) else data
     if b"<!" in body or b"<?" in body:
         raise malformed(name, "only elements and text are allowed")
+    if data.count(b"xmlns") > MAX_NAMESPACES:
+        raise malformed(name, f"more than {MAX_NAMESPACES} namespaces")
     root = _parse(data, name)
+    if any(len(element.attrib) > MAX_ATTRIBUTES for element in root.iter()):
+        raise malformed(name, f"an element of more than {MAX_ATTRIBUTES} attributes")
     # step 2: its certificates chain to the pinned root of manifests.
     chain = check_chain(_certificates(root, name), anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN)
     # step 3: they are valid at the time.
