@@ -232,7 +232,7 @@ def test_good_evidence(forgery: AzureForgery) -> None:
     assert isinstance(found.hardware, TdxClaims if forgery.tdx else SnpClaims)
     assert found.nonce == found.extra_data == NONCE
     assert found.runtime_user_data == USER_DATA
-    assert found.bound_digest == USER_DATA[:32]
+    assert found.bound_digest is None
     assert found.vm_configuration == {"secure-boot": True, "tpm-enabled": True}
     assert found.pcrs == dict(enumerate(PCRS))
     assert found.measurements["pcr23"] == PCRS[23]
@@ -274,6 +274,20 @@ def test_only_registers_that_were_quoted_are_claims() -> None:
     )
     assert found.pcrs == {index: PCRS[index] for index in (0, 7, 8, 23)}
     assert verify(AzureForgery(selected=())).pcrs == {}
+
+
+def test_what_is_bound_was_signed_together_with_the_registers() -> None:
+    """A report of an earlier boot, of any system, beside a quote of the accepted one binds nothing of its own."""
+    digest, nonce, evil = b"\xd1" * 32, b"\x5a" * 32, b"\xee" * 32
+    quoted = AzureForgery(nonce=digest + nonce).evidence()
+    found = verify(AzureForgery(nonce=digest + nonce))
+    assert (found.bound_digest, found.nonce) == (digest, nonce)
+    earlier = AzureForgery(runtime=lambda item: item.update({"user-data": (evil + bytes(32)).hex().upper()})).evidence()
+    mixed = json.loads(earlier.data) | {"tpm_quote": json.loads(quoted.data)["tpm_quote"]}
+    put_together = verify_evidence(replace(earlier, data=json.dumps(mixed).encode()), ANCHORS, NOW)
+    assert (put_together.bound_digest, put_together.nonce) == (digest, nonce)
+    for length in (31, 32, 63):
+        assert verify(AzureForgery(nonce=bytes(length))).bound_digest is None
 
 
 def test_what_the_guest_chose_may_be_missing() -> None:
