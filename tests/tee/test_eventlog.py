@@ -166,6 +166,7 @@ WRONG_ENTRIES: list[Any] = [
     entry(3, "e", b"", more=1),
     *(entry(3, "e", b"", imr=value) for value in (-1, 4, True, "3", 1.0)),
     *(entry(3, "e", b"", event_type=value) for value in (-1, 1 << 32, True, "1")),
+    *(entry(1, "e", b"", event_type=value, digest="00" * 48) for value in (-1, 1 << 32, True, "1")),
     *(entry(3, "e", b"", digest=value) for value in ("00" * 47, "0", "zz" * 48, 5, "0x" + "00" * 47)),
     *(entry(3, "e", b"", event_payload=value) for value in ("0", None, "0 ")),
     entry(3, "e", b"", event=None),
