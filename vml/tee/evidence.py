@@ -425,9 +425,9 @@ class NitroClaims(Verified):
 class AzureClaims(Verified):
     """A TPM quote of an Azure confidential VM, bound to the hardware report inside.
 
-    `runtime_user_data` is the guest's 64 bytes in the runtime data, or None: of whichever system ran when the report was
-    made, so nothing is bound by it. `extra_data` is what the TPM signed together with the registers; of 64 bytes the
-    first half is what is bound, as in a report's data, and the rest the nonce.
+    `runtime_user_data` is the guest's 64 bytes in the runtime data, or None: of whichever system ran when the report
+    was made, so nothing is bound by it. `extra_data` is what the TPM signed together with the registers; of 64 bytes
+    the first half is what is bound, as in a report's data, and the rest the nonce.
     """
 
     kind: ClassVar[Kind] = Kind.AZURE
