@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from vml.backends.exact.promises import model_of, refuse_hiding, refuse_options, refuse_source, require_inputs
 from vml.backends.types import (
     Asserting,
     Capabilities,
@@ -22,7 +23,7 @@ from vml.backends.types import (
     VerifiedClaim,
     Visibility,
 )
-from vml.errors import BackendUnavailable, UnsupportedModel
+from vml.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     from vml.model import Model
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OptimisticBackend"]
 
-PUBLIC = Visibility()
 NEEDED = ("numba", "threadpoolctl")
 """Packages that running a model takes, by import name."""
 
@@ -58,26 +58,24 @@ class OptimisticBackend:
     def estimate(self, model: Model, visibility: Visibility) -> Estimate:
         """Predict one inference, and the worst dispute about it."""
         from vml.backends.optimistic.estimate import estimate
+        from vml.backends.optimistic.scheme import WHY_PUBLIC
 
-        _refuse_hiding(visibility)
+        refuse_hiding(visibility, WHY_PUBLIC)
         return estimate(model)
 
     def setup(self, model: Model, options: SetupOptions) -> Keys:
         """Note where claims are asserted; there is nothing to make."""
+        from vml.backends.optimistic.scheme import WHY_PUBLIC
         from vml.backends.optimistic.setup import setup
 
-        _refuse_hiding(options.visibility)
-        _refuse_options(options)
-        if not model.inputs:
-            raise UnsupportedModel("the model has no input, so there is nothing that a claim could be about")
+        refuse_hiding(options.visibility, WHY_PUBLIC)
+        refuse_options(options, self.name, taken={"asserting"})
+        require_inputs(model)
         return setup(model, options)
 
     def recompute(self, source: bytes, proof: Proof, options: SetupOptions) -> bytes:
         """Never possible: the integers follow from the calibration, too."""
-        raise ValueError(
-            "an optimistic claim is about the exact integer model, which an .onnx file alone does not give: "
-            "use the compiled folder, or its 0x commitment"
-        )
+        refuse_source(self.name)
 
     def recompute_key(self, model: Model, options: SetupOptions) -> bytes:
         """Never needed: there is no verifying key."""
@@ -94,11 +92,10 @@ class OptimisticBackend:
     ) -> Proof:
         """Run the model on one input and bundle the assertion."""
         from vml.backends.optimistic.prover import prove
+        from vml.backends.optimistic.scheme import WHY_PUBLIC
 
-        _refuse_hiding(visibility)
-        model = keys.compiled
-        if keys.backend != self.name or model is None:
-            raise ValueError("these are not optimistic keys, or they have lost their model: make them with setup")
+        refuse_hiding(visibility, WHY_PUBLIC)
+        model = model_of(keys, self.name)
         if not isinstance(inputs, Mapping):
             raise ValueError("an assertion is about one input at a time")
         return prove(model, keys.asserting or Asserting(), model.quantize(inputs), context, progress)
@@ -110,28 +107,3 @@ class OptimisticBackend:
         from vml.backends.optimistic.verifier import verify
 
         return verify(proof, expected, policy, environment)
-
-
-def _refuse_hiding(visibility: Visibility) -> None:
-    """Refuse to promise what would leave nobody to challenge."""
-    if visibility != PUBLIC:
-        from vml.backends.optimistic.scheme import WHY_PUBLIC
-
-        raise ValueError(f"{visibility} cannot be had: {WHY_PUBLIC}; leave --private out, or take --backend ezkl")
-
-
-def _refuse_options(options: SetupOptions) -> None:
-    """Refuse options of a set-up that mean nothing here."""
-    for name, given in (
-        ("calibration", options.calibration is not None),
-        ("max_error", options.max_error is not None),
-        ("tune", not options.tune),
-        ("on_chain", options.on_chain),
-        ("srs", options.srs is not None),
-        ("memory_limit", options.memory_limit_bytes is not None),
-        ("time_limit", options.time_limit_s is not None),
-        ("check", options.check),
-        ("attesting", options.attesting is not None),
-    ):
-        if given:
-            raise ValueError(f"optimistic runs the compiled model as it is and has no set-up: {name} means nothing")

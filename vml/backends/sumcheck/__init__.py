@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from vml.backends.exact.promises import model_of, refuse_hiding, refuse_options, refuse_source, require_inputs
 from vml.backends.types import (
     Capabilities,
     ClaimExpectation,
@@ -17,7 +18,7 @@ from vml.backends.types import (
     VerifiedClaim,
     Visibility,
 )
-from vml.errors import BackendUnavailable, ProvingError, UnsupportedModel
+from vml.errors import BackendUnavailable, ProvingError
 
 if TYPE_CHECKING:
     from vml.model import Model
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SumcheckBackend"]
 
-PUBLIC = Visibility()
+WHY_PUBLIC = "sumcheck proofs are not zero-knowledge and hide nothing"
 NEEDED = ("filelock", "numba", "platformdirs")
 """Packages of the extra that proving uses, by import name."""
 
@@ -59,7 +60,7 @@ class SumcheckBackend:
         """Predict the cost from the sizes of the graph; nothing is committed to."""
         from vml.backends.sumcheck.estimate import estimate
 
-        _refuse_hiding(visibility)
+        refuse_hiding(visibility, WHY_PUBLIC)
         return estimate(model, visibility)
 
     def setup(self, model: Model, options: SetupOptions) -> Keys:
@@ -68,10 +69,9 @@ class SumcheckBackend:
         from vml.identities import record_identity
         from vml.keccak import keccak256
 
-        _refuse_hiding(options.visibility)
-        _refuse_options(options)
-        if not model.inputs:
-            raise UnsupportedModel("the model has no input, so there is nothing that a claim could be about")
+        refuse_hiding(options.visibility, WHY_PUBLIC)
+        refuse_options(options, self.name, taken={"check", "memory_limit_bytes"})
+        require_inputs(model)
         keys = setup(model, options)
         if options.check:
             again = self.recompute_key(model, options)
@@ -86,10 +86,7 @@ class SumcheckBackend:
 
     def recompute(self, source: bytes, proof: Proof, options: SetupOptions) -> bytes:
         """Never possible: the integers follow from the calibration, too."""
-        raise ValueError(
-            "a sumcheck proof is about the exact integer model, which an .onnx file alone does not give: "
-            "use the compiled folder, or its 0x commitment"
-        )
+        refuse_source(self.name)
 
     def recompute_key(self, model: Model, options: SetupOptions) -> bytes:
         """The digest of the verifying key, from the weights and nothing else."""
@@ -109,10 +106,8 @@ class SumcheckBackend:
         """Prove the model on one input or on several, in one proof with one claim each."""
         from vml.backends.sumcheck.prover import prove
 
-        _refuse_hiding(visibility)
-        model = keys.compiled
-        if keys.backend != self.name or model is None:
-            raise ValueError("these are not sumcheck keys, or they have lost their model: make them with setup")
+        refuse_hiding(visibility, WHY_PUBLIC)
+        model = model_of(keys, self.name)
         rows = [inputs] if isinstance(inputs, Mapping) else list(inputs)
         return prove(model, keys, [model.quantize(row) for row in rows], context, progress)
 
@@ -123,30 +118,3 @@ class SumcheckBackend:
         from vml.backends.sumcheck.verifier import verify
 
         return verify(proof, expected, policy, environment)
-
-
-def _refuse_hiding(visibility: Visibility) -> None:
-    """Refuse to promise what the protocol does not keep."""
-    if visibility != PUBLIC:
-        raise ValueError(
-            f"sumcheck proofs are not zero-knowledge and hide nothing, so {visibility} cannot be had; "
-            "leave --private out, or take --backend ezkl"
-        )
-
-
-def _refuse_options(options: SetupOptions) -> None:
-    """Refuse options of a set-up that mean nothing here."""
-    for name, given in (
-        ("calibration", options.calibration is not None),
-        ("max_error", options.max_error is not None),
-        ("tune", not options.tune),
-        ("on_chain", options.on_chain),
-        ("srs", options.srs is not None),
-        ("time_limit_s", options.time_limit_s is not None),
-        ("asserting", options.asserting is not None),
-        ("attesting", options.attesting is not None),
-    ):
-        if given:
-            raise ValueError(
-                f"sumcheck proves the compiled model as it is and has no set-up file: {name} means nothing"
-            )
