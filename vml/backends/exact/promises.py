@@ -59,6 +59,6 @@ def model_of(keys: Keys, backend: str) -> Model:
 def refuse_source(backend: str) -> NoReturn:
     """An .onnx file has no identity here: the integers follow from its calibration, too. Raises ValueError."""
     raise ValueError(
-        f"the {backend} claim is about the exact integer model, which an .onnx file alone does not give: use the compiled "
-        "folder, or its 0x commitment"
+        f"the {backend} claim is about the exact integer model, which an .onnx file alone does not give: "
+        "use the compiled folder, or its 0x commitment"
     )
