@@ -131,7 +131,10 @@ def test_sequence_numbers_grow_whatever_the_evidence(tdx: Service) -> None:
 
 def test_no_two_receipts_share_a_number(tdx: Service) -> None:
     found: list[int] = []
-    ask_often = lambda: found.extend(signed(tdx.prove(codes(), CONTEXT)).sequence for _ in range(8))  # noqa: E731
+
+    def ask_often() -> None:
+        found.extend(signed(tdx.prove(codes(), CONTEXT)).sequence for _ in range(8))
+
     threads = [threading.Thread(target=ask_often) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,7 +73,9 @@ def test_a_write_of_somebody_else_is_noticed(tmp_path: Path, name: str) -> None:
 
 
 def test_an_answer_to_another_question_is_refused(tmp_path: Path) -> None:
-    swapped: Callable[[bytes], bytes] = lambda data: data[32:] + data[:32]  # noqa: E731
+    def swapped(data: bytes) -> bytes:
+        return data[32:] + data[:32]
+
     with pytest.raises(AttestationFailed, match="another question"):
         tdx(tmp_path, FakeKernel(lambda data: tdx_quote(swapped(data)), "tdx_guest"))
     with pytest.raises(AttestationFailed, match="another question"):
