@@ -7,8 +7,6 @@ here fails the suite. What a bundle cannot show by itself, because nothing signs
 
 from __future__ import annotations
 
-import base64
-import copy
 import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,6 +34,7 @@ from tests.backends.optimistic.bundles import (
     says,
     signed_by,
 )
+from tests.tampering.exact_envelope import Alterations, flipped
 from vml.backends.optimistic import OptimisticBackend
 from vml.backends.optimistic.chain_record import Standing
 from vml.backends.optimistic.payload import Bundle
@@ -47,10 +46,6 @@ from vml.proof import Proof
 
 MALFORMED, MISMATCH, REJECTED = MalformedProof, ClaimMismatch, ProofRejected
 Case = tuple[str, Callable[[], Proof], Any]
-
-
-def flipped(data: bytes) -> bytes:
-    return data[:-1] + bytes([data[-1] ^ 1])
 
 
 # The payload. Signed bundles, whose signature stays: it covers what is said about the game.
@@ -120,39 +115,14 @@ def other_run() -> Claim:
 # The envelope.
 
 
-def replaced(**change: Any) -> Callable[[], Proof]:
-    return lambda: replace(bundle(), **change)
-
-
-def claimed(name: str, value: bytes | None = None) -> Callable[[], Proof]:
-    def make() -> Proof:
-        (claim,) = bundle().claims
-        return replace(bundle(), claims=(replace(claim, **{name: value or flipped(getattr(claim, name))}),))
-
-    return make
-
-
-def published(alter: Callable[[Any], Any]) -> Callable[[], Proof]:
-    def make() -> Proof:
-        public = copy.deepcopy(dict(bundle().public))
-        alter(public)
-        return replace(bundle(), public=public)
-
-    return make
-
-
-def entry(name: str, value: Any) -> Callable[[], Proof]:
-    return published(lambda public: public["output"][0].__setitem__(name, value))
-
-
-def code(side: str) -> Callable[[], Proof]:
-    def alter(public: Any) -> None:
-        data = bytearray(base64.b64decode(public[side][1]["codes"][0]))
-        data[-1] ^= 1
-        public[side][1]["codes"][0] = base64.b64encode(bytes(data)).decode()
-
-    return published(alter)
-
+ALTERED = Alterations(bundle)
+replaced, claimed, published, entry, code = (
+    ALTERED.replaced,
+    ALTERED.claimed,
+    ALTERED.published,
+    ALTERED.entry,
+    ALTERED.code,
+)
 
 CLAIM: dict[str, tuple[Case, ...]] = {
     name: (

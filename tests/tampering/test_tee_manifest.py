@@ -8,7 +8,6 @@ missing here fails the suite.
 from __future__ import annotations
 
 import base64
-import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from tests.backends.tee.signed_runs import (
     row_of,
     signed,
 )
+from tests.tampering.exact_envelope import Alterations, flipped
 from vml import canonical
 from vml.backends.tee.payload import SignedRun
 from vml.backends.types import ANY_NONCE, TEE_NONCE, TEE_POLICIES
@@ -48,10 +48,6 @@ from vml.tee_sim import matching_policy
 
 MALFORMED, MISMATCH, REJECTED, EVIDENCE = MalformedProof, ClaimMismatch, ProofRejected, EvidenceRejected
 Case = tuple[str, Callable[[], Proof], Any]
-
-
-def flipped(data: bytes) -> bytes:
-    return data[:-1] + bytes([data[-1] ^ 1])
 
 
 def field(**change: Any) -> Callable[[], Proof]:
@@ -192,39 +188,14 @@ COLLATERAL: dict[str, tuple[Case, ...]] = {
 # The envelope.
 
 
-def replaced(**change: Any) -> Callable[[], Proof]:
-    return lambda: replace(honest(), **change)
-
-
-def claimed(name: str, value: bytes | None = None) -> Callable[[], Proof]:
-    def make() -> Proof:
-        (claim,) = honest().claims
-        return replace(honest(), claims=(replace(claim, **{name: value or flipped(getattr(claim, name))}),))
-
-    return make
-
-
-def published(alter: Callable[[Any], Any]) -> Callable[[], Proof]:
-    def make() -> Proof:
-        public = copy.deepcopy(dict(honest().public))
-        alter(public)
-        return replace(honest(), public=public)
-
-    return make
-
-
-def entry(name: str, value: Any) -> Callable[[], Proof]:
-    return published(lambda public: public["output"][0].__setitem__(name, value))
-
-
-def code(side: str) -> Callable[[], Proof]:
-    def alter(public: Any) -> None:
-        data = bytearray(base64.b64decode(public[side][1]["codes"][0]))
-        data[-1] ^= 1
-        public[side][1]["codes"][0] = base64.b64encode(bytes(data)).decode()
-
-    return published(alter)
-
+ALTERED = Alterations(honest)
+replaced, claimed, published, entry, code = (
+    ALTERED.replaced,
+    ALTERED.claimed,
+    ALTERED.published,
+    ALTERED.entry,
+    ALTERED.code,
+)
 
 CLAIM: dict[str, tuple[Case, ...]] = {
     name: (
