@@ -30,7 +30,7 @@ TIERS = (
     ("vml.model.builder", "vml.model.views", "vml.model.numbers", "vml.model.scales", "vml.model.partial"),
     ("vml.model.lowering",),
     ("vml.model",),
-    ("vml.tee.reasons", "vml.tee.anchors", "vml.tee.evidence", "vml.tee.x509"),
+    ("vml.tee.reasons", "vml.tee.anchors", "vml.tee.evidence", "vml.tee.verified", "vml.tee.x509"),
     ("vml.tee",),
     ("vml.tee_sim",),
     ("vml.policy",),

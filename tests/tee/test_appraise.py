@@ -31,8 +31,8 @@ from vml.tee import (
 )
 from vml.tee.appraisal import AppraisalPolicy
 from vml.tee.appraise import MAX_SKEW_S, AttestationResult, appraise, forecast
-from vml.tee.evidence import LogEvent, SnpTcb, TcbStatus
 from vml.tee.explain import explain
+from vml.tee.verified import LogEvent, SnpTcb, TcbStatus
 
 NOW = forge_dcap.NOW
 DAY = 86_400

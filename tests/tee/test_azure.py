@@ -26,8 +26,8 @@ from vml.tee import (
 )
 from vml.tee.azure.evidence import read_vtpm_evidence
 from vml.tee.azure.hcl import read_hcl
-from vml.tee.evidence import TcbStatus
 from vml.tee.reasons import code_of
+from vml.tee.verified import TcbStatus
 
 require()
 

@@ -14,7 +14,7 @@ from vml.tee import Evidence, Kind, Reason, SgxClaims, TdxClaims, verify_evidenc
 from vml.tee.dcap.pck import read_platform
 from vml.tee.dcap.quote import SgxReport, TdReport, read_quote
 from vml.tee.dcap.second import disagreement, second_opinion
-from vml.tee.evidence import TcbStatus
+from vml.tee.verified import TcbStatus
 from vml.tee.x509 import load_chain
 
 require()

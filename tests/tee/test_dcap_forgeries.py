@@ -45,8 +45,8 @@ from vml.tee import (
 from vml.tee.anchors import SIMULATOR_OID
 from vml.tee.dcap.quote import read_quote
 from vml.tee.dcap.second import disagreement, second_opinion
-from vml.tee.evidence import TcbStatus
 from vml.tee.reasons import code_of
+from vml.tee.verified import TcbStatus
 from vml.tee.x509 import simulator_root
 
 PAST, FUTURE = (NOW - 50 * DAY, NOW - DAY), (NOW + DAY, NOW + 50 * DAY)

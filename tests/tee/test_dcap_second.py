@@ -13,8 +13,8 @@ from tests.tee.two_engines import check_altered, opinions, root_in
 from vml.errors import VerificationError
 from vml.tee import verify_evidence
 from vml.tee.dcap.second import Opinion, disagreement, second_opinion
-from vml.tee.evidence import TcbStatus
 from vml.tee.reasons import Reason, malformed, rejected
+from vml.tee.verified import TcbStatus
 
 STATUSES = [
     "UpToDate",

@@ -22,10 +22,10 @@ from tests.tee.forge_snp import (
 )
 from vml.errors import EvidenceRejected, MalformedProof, VerificationError
 from vml.tee import Evidence, Reason, SnpClaims, TrustAnchors, verify_evidence
-from vml.tee.evidence import SnpTcb
 from vml.tee.reasons import code_of
 from vml.tee.snp.endorsement import product_of
 from vml.tee.snp.report import REPORT, read_report
+from vml.tee.verified import SnpTcb
 
 PAST, FUTURE, LONG = (NOW - 50 * DAY, NOW - DAY), (NOW + DAY, NOW + 50 * DAY), (NOW - DAY, NOW + DAY)
 GOOD = {

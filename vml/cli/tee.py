@@ -14,7 +14,8 @@ from vml.cli.output import Debug, Json, Output, Quiet, command_app, hexed
 
 if TYPE_CHECKING:
     from vml.tee.anchors import TrustAnchors
-    from vml.tee.evidence import Evidence, Verified
+    from vml.tee.evidence import Evidence
+from vml.tee.verified import Verified
 
 app = command_app("""Evidence of trusted execution environments: check it, forecast its end, simulate it.
 
@@ -314,7 +315,7 @@ def _claims(verified: Verified) -> dict[str, Any]:
 def _second(evidence: Evidence, verified: Verified, at: int, seed: str) -> dict[str, Any]:
     """What dcap-qvl says, and how that differs."""
     from vml.tee.dcap.second import disagreement, second_opinion
-    from vml.tee.evidence import SgxClaims, TdxClaims
+    from vml.tee.verified import SgxClaims, TdxClaims
 
     if not isinstance(verified, SgxClaims | TdxClaims):
         raise ValueError("--second-engine is about quotes of SGX and TDX")

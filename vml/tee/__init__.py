@@ -6,23 +6,9 @@ Needs the extra ``tee``.
 """
 
 from vml.tee.anchors import Family, Root, TrustAnchors
-from vml.tee.evidence import (
-    AzureClaims,
-    AzureCollateral,
-    DcapCollateral,
-    Evidence,
-    Kind,
-    NitroClaims,
-    NvidiaClaims,
-    NvidiaCollateral,
-    SgxClaims,
-    SnpClaims,
-    SnpCollateral,
-    TdxClaims,
-    Verified,
-    Window,
-)
+from vml.tee.evidence import AzureCollateral, DcapCollateral, Evidence, Kind, NvidiaCollateral, SnpCollateral
 from vml.tee.reasons import Reason
+from vml.tee.verified import AzureClaims, NitroClaims, NvidiaClaims, SgxClaims, SnpClaims, TdxClaims, Verified, Window
 from vml.tee.verify import verify_evidence
 
 __all__ = [

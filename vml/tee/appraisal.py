@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from vml import canonical, policyfile
-from vml.tee.evidence import TcbStatus
+from vml.tee.verified import TcbStatus
 
 MAX_UNIX = 1 << 40
 MAX_LIST = 4096

@@ -39,7 +39,8 @@ from vml.tee.appraisal import (
     TdxPlatform,
     TdxSection,
 )
-from vml.tee.evidence import (
+from vml.tee.reasons import Reason, rejected
+from vml.tee.verified import (
     SNP_MIGRATE,
     AzureClaims,
     DcapTcb,
@@ -53,7 +54,6 @@ from vml.tee.evidence import (
     Verified,
     Window,
 )
-from vml.tee.reasons import Reason, rejected
 
 TDX_MIGRATABLE = 1 << 29
 APPLICATION_REGISTER = 3

@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING
 from vml.claim import DOMAIN_SEPARATOR
 from vml.errors import BackendUnavailable
 from vml.keccak import keccak256
-from vml.tee.evidence import NitroClaims, Verified
 from vml.tee.reasons import Reason, rejected
+from vml.tee.verified import NitroClaims, Verified
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -20,8 +20,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from vml.tee.binding import KeyCertificate
-from vml.tee.evidence import NvidiaClaims
 from vml.tee.reasons import Reason, rejected
+from vml.tee.verified import NvidiaClaims
 
 NONCE_TAG = b"vml/gpu/v1"
 EVIDENCE_TAG = b"vml/gpu-evidence/v1"

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 
 from vml.errors import BackendUnavailable
 from vml.tee.anchors import TrustAnchors
-from vml.tee.evidence import Evidence, Kind, Verified
+from vml.tee.evidence import Evidence, Kind
+from vml.tee.verified import Verified
 
 MAX_TIME = 1 << 40
 """Unix seconds; far beyond every certificate's last day."""

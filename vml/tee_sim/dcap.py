@@ -15,7 +15,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from vml.tee.anchors import SIMULATOR_FMSPC
-from vml.tee.evidence import TDX_SEPT_VE_DISABLE, DcapCollateral, TcbStatus
+from vml.tee.evidence import DcapCollateral
+from vml.tee.verified import TDX_SEPT_VE_DISABLE, TcbStatus
 from vml.tee_sim.certificates import DAY, Authority, Certificate, integer, moment, pem, revocation_list, sequence
 from vml.tee_sim.faults import Fault
 from vml.tee_sim.keys import derived, ec_key, point, serial, signature_p256

@@ -11,7 +11,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from vml.tee.evidence import SNP_DEBUG, SnpCollateral, SnpTcb
+from vml.tee.evidence import SnpCollateral
+from vml.tee.verified import SNP_DEBUG, SnpTcb
 from vml.tee_sim.certificates import (
     DAY,
     FIRST,

@@ -52,9 +52,9 @@ from vml.tee.anchors import TrustAnchors
 from vml.tee.appraisal import AppraisalPolicy
 from vml.tee.appraise import MAX_SKEW_S, AttestationResult, appraise, forecast
 from vml.tee.binding import require_bound, verify_receipt
-from vml.tee.evidence import Verified
 from vml.tee.files import read_json
 from vml.tee.reasons import Reason, rejected
+from vml.tee.verified import Verified
 from vml.tee.verify import verify_evidence
 
 if TYPE_CHECKING:

@@ -28,18 +28,10 @@ from vml.tee.azure.evidence import VtpmEvidence, read_vtpm_evidence
 from vml.tee.azure.hcl import SNP_REPORT, TDX_REPORT, read_hcl, read_runtime
 from vml.tee.azure.tpm import read_tpm_quote
 from vml.tee.dcap.verify import verify_quote
-from vml.tee.evidence import (
-    AzureClaims,
-    AzureCollateral,
-    DcapCollateral,
-    Evidence,
-    Kind,
-    SnpClaims,
-    SnpCollateral,
-    TdxClaims,
-)
+from vml.tee.evidence import AzureCollateral, DcapCollateral, Evidence, Kind, SnpCollateral
 from vml.tee.reasons import Reason, malformed, rejected
 from vml.tee.snp.verify import verify_report
+from vml.tee.verified import AzureClaims, SnpClaims, TdxClaims
 
 ID_TAG = b"vml/evidence/azure/v1"
 

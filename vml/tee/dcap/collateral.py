@@ -16,8 +16,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from vml.canonical import require_shallow
-from vml.tee.evidence import DcapCollateral, TcbStatus
+from vml.tee.evidence import DcapCollateral
 from vml.tee.reasons import malformed
+from vml.tee.verified import TcbStatus
 from vml.tee.x509 import unix
 
 MAX_JSON = 1 << 20

@@ -23,8 +23,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from vml.canonical import require_shallow
-from vml.tee.evidence import LogEvent
 from vml.tee.reasons import Reason, malformed, rejected
+from vml.tee.verified import LogEvent
 
 MAX_LOG = 1 << 22
 REGISTERS = 4

@@ -10,8 +10,9 @@ from typing import Any
 
 from vml.errors import BackendUnavailable, VerificationError
 from vml.tee.dcap.collateral import write_collateral
-from vml.tee.evidence import DcapCollateral, Evidence, SgxClaims, TdxClaims
+from vml.tee.evidence import DcapCollateral, Evidence
 from vml.tee.reasons import Reason, code_of
+from vml.tee.verified import SgxClaims, TdxClaims
 
 # What the second engine refuses on its own account: here these are claims, and the appraisal's business.
 OWN_POLICY = (

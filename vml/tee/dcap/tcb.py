@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from vml.tee.dcap.collateral import EnclaveIdentity, Level, ModuleIdentity, TcbInfo
 from vml.tee.dcap.pck import PckPlatform
 from vml.tee.dcap.quote import SgxReport, TdReport
-from vml.tee.evidence import TcbStatus
 from vml.tee.reasons import Reason, rejected
+from vml.tee.verified import TcbStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,18 +39,9 @@ from vml.tee.dcap.eventlog import read_event_log, replay
 from vml.tee.dcap.pck import read_platform
 from vml.tee.dcap.quote import TDX_TYPE, Quote, SgxReport, TdReport, read_quote
 from vml.tee.dcap.tcb import after_update, check_module, check_quoting_enclave, converge, levels_of
-from vml.tee.evidence import (
-    DcapCollateral,
-    DcapTcb,
-    Evidence,
-    Kind,
-    LogEvent,
-    SgxClaims,
-    TcbStatus,
-    TdxClaims,
-    Window,
-)
+from vml.tee.evidence import DcapCollateral, Evidence, Kind
 from vml.tee.reasons import Reason, malformed, rejected
+from vml.tee.verified import DcapTcb, LogEvent, SgxClaims, TcbStatus, TdxClaims, Window
 from vml.tee.x509 import (
     Chain,
     RevocationList,

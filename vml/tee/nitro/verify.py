@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.hashes import SHA384
 
 from vml.errors import MalformedProof
 from vml.tee.anchors import Family, TrustAnchors
-from vml.tee.evidence import Evidence, NitroClaims, Window
+from vml.tee.evidence import Evidence
 from vml.tee.nitro.document import Document, read_document
 from vml.tee.reasons import Reason, malformed, rejected
+from vml.tee.verified import NitroClaims, Window
 from vml.tee.x509 import Certificate, Chain, check_chain, check_times, ec_key_of, load_certificate, unix
 
 

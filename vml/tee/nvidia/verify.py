@@ -29,9 +29,10 @@ from cryptography.x509.oid import NameOID
 
 from vml.errors import BackendUnavailable, MalformedProof
 from vml.tee.anchors import Family, TrustAnchors
-from vml.tee.evidence import Evidence, NvidiaClaims, NvidiaCollateral, Window
+from vml.tee.evidence import Evidence, NvidiaCollateral
 from vml.tee.nvidia.report import GpuReport, read_report
 from vml.tee.reasons import Reason, malformed, rejected
+from vml.tee.verified import NvidiaClaims, Window
 from vml.tee.x509 import PARSE_ERRORS, Certificate, Chain, check_chain, check_times, der_element, ec_key_of, load_chain
 
 TYPE_CHECKING = False

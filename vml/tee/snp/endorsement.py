@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from vml.tee.evidence import SnpTcb
 from vml.tee.reasons import Reason, rejected
+from vml.tee.verified import SnpTcb
 from vml.tee.x509 import PARSE_ERRORS, Certificate, der_element
 
 MILAN, GENOA, TURIN = "Milan", "Genoa", "Turin"

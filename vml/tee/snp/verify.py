@@ -30,10 +30,11 @@ from cryptography.hazmat.primitives.hashes import SHA384
 
 from vml.errors import MalformedProof
 from vml.tee.anchors import Family, TrustAnchors
-from vml.tee.evidence import Evidence, SnpClaims, SnpCollateral, Window
+from vml.tee.evidence import Evidence, SnpCollateral
 from vml.tee.reasons import Reason, malformed, rejected
 from vml.tee.snp.endorsement import GENOA, MILAN, TURIN, Endorsement, product_of, read_endorsement, tcb_of
 from vml.tee.snp.report import Report, read_report
+from vml.tee.verified import SnpClaims, Window
 from vml.tee.x509 import (
     Certificate,
     Chain,
