@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.tee.genuine import VENDORS, require, time_of, vectors
-from tests.tee.test_appraise import hexed, section
+from tests.tee.judging import hexed, section
 from vml.errors import EvidenceRejected
 from vml.tee import Evidence, NitroClaims, NvidiaClaims, Reason, SnpClaims, Verified, verify_evidence
 from vml.tee.appraisal import AppraisalPolicy
