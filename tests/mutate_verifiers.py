@@ -13,7 +13,8 @@ comment or the end of its function. Taken out one at a time, in a copy of the pa
 
 What raises a `VerificationError`, or becomes one, counts in every function of these files, tagged or not.
 Statements that define names used later are left alone. A step without anything to take out is an error: its
-number promises a check. Each mutant runs the quick tests of its file, which must fail.
+number promises a check. Each mutant runs the quick tests of its file, which must fail. Tests that take far longer than
+they do without the mutation have noticed it, too: a reader without its check for the end never ends.
 """
 
 from __future__ import annotations
@@ -270,7 +271,14 @@ REFUSALS = {
 }
 
 STEP = re.compile(r"#\s*step\s+(\d+[a-z]?)\b", re.IGNORECASE)
-TIMEOUT_S = 900
+PYTEST_OPTIONS = ("-m", "not slow and not torch", "--hypothesis-profile=mutation")
+SLOWER = 5
+PATIENCE_S = 60
+"""A mutant's tests may take `SLOWER` times as long as without it, and this long besides."""
+UNCHANGED_S = 900
+"""How long tests may take without any mutation."""
+MEMORY_KIB = 12 << 20
+"""Address space of one run: what never ends would take all there is."""
 
 
 @dataclass(frozen=True)
@@ -449,26 +457,26 @@ def _copy(target: Path) -> None:
             (target / entry.name).symlink_to(entry)
 
 
-def _run(checkout: Path, tests: tuple[str, ...]) -> tuple[int, str]:
-    """pytest's exit status and the last line that says why; 1 where the time ran out."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider"]
-    command += ["-m", "not slow and not torch", "--hypothesis-profile=mutation", *tests]
+def _run(checkout: Path, tests: tuple[str, ...], limit_s: float) -> tuple[int, str]:
+    """pytest's exit status and the last line that says why; 1 where it took longer than `limit_s`."""
+    command = ["sh", "-c", f'ulimit -v {MEMORY_KIB}; exec "$0" "$@"', sys.executable, "-m", "pytest"]
+    command += ["-x", "-q", "--no-header", "-p", "no:cacheprovider", *PYTEST_OPTIONS, *tests]
     environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=limit_s)
     except subprocess.TimeoutExpired:
-        return 1, "time ran out"
+        return 1, f"TIME RAN OUT after {limit_s:.0f} s"
     lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return done.returncode, lines[0] if lines else done.stdout[-2000:]
 
 
-def notice(checkout: Path, mutant: Mutant) -> tuple[bool, str]:
-    """Run the tests of a mutant; whether one failed, and which."""
+def notice(checkout: Path, mutant: Mutant, limit_s: float = UNCHANGED_S) -> tuple[bool, str]:
+    """Run the tests of a mutant; whether one failed or did not end within `limit_s`, and which."""
     path = checkout / mutant.file
     original = path.read_text(encoding="utf-8")
     path.write_text(mutant.source, encoding="utf-8")
     try:
-        status, detail = _run(checkout, quick_tests(mutant.file))
+        status, detail = _run(checkout, quick_tests(mutant.file), limit_s)
     finally:
         path.write_text(original, encoding="utf-8")
     if status not in (0, 1, 2):  # 2: the module no longer loads, which no test can miss
@@ -476,7 +484,8 @@ def notice(checkout: Path, mutant: Mutant) -> tuple[bool, str]:
     return status != 0, detail
 
 
-def _check_baseline(checkout: Path, files: list[str]) -> None:
+def _check_baseline(checkout: Path, files: list[str]) -> dict[tuple[str, ...], float]:
+    """That every test passes without mutation, and how long a mutant's may take, in seconds."""
     where = subprocess.run(
         [sys.executable, "-c", "import vml; print(vml.__file__)"],
         cwd=checkout,
@@ -487,10 +496,14 @@ def _check_baseline(checkout: Path, files: list[str]) -> None:
     ).stdout
     if not where.startswith(str(checkout)):
         raise RuntimeError(f"the copy is not what is tested: {where}")
+    limits = {}
     for tests in dict.fromkeys(quick_tests(file) for file in files):
-        status, detail = _run(checkout, tests)
+        start = time.monotonic()
+        status, detail = _run(checkout, tests, UNCHANGED_S)
         if status:
             raise RuntimeError(f"{' '.join(tests)} fail without any mutation: {detail}")
+        limits[tests] = SLOWER * (time.monotonic() - start) + PATIENCE_S
+    return limits
 
 
 def main() -> int:
@@ -521,12 +534,13 @@ def main() -> int:
             checkout.mkdir()
             _copy(checkout)
             free.put(checkout)
-        _check_baseline(free.queue[0], files)
+        limits = _check_baseline(free.queue[0], files)
 
         def judged(mutant: Mutant) -> tuple[Mutant, bool, str, float]:
             checkout, start = free.get(), time.monotonic()
             try:
-                return (mutant, *notice(checkout, mutant), time.monotonic() - start)
+                noticed = notice(checkout, mutant, limits[quick_tests(mutant.file)])
+                return (mutant, *noticed, time.monotonic() - start)
             finally:
                 free.put(checkout)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from tests import mutate_verifiers
-from tests.mutate_verifiers import StepWithoutCheck, mutants_of
+from tests.mutate_verifiers import Mutant, StepWithoutCheck, mutants_of
 
 
 def found(source: str, **options: object) -> list[tuple[str | None, str, str]]:
@@ -115,6 +116,27 @@ def test_a_step_must_have_a_check() -> None:
     assert found(source, rewritten=rewritten)[0] == ("1", "b = compute(a) -> b = a", "b = a")
     with pytest.raises(ValueError, match="not there exactly once"):
         mutants_of("file.py", textwrap.dedent(source), [("gone", "")])
+
+
+def test_a_mutant_that_never_ends_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file.py").write_text("", encoding="utf-8")
+    (tmp_path / "test_it.py").write_text("def test_it():\n    import file\n", encoding="utf-8")
+    monkeypatch.setitem(mutate_verifiers.QUICK_TESTS, "file.py", ("test_it.py",))
+    monkeypatch.setattr(mutate_verifiers, "PYTEST_OPTIONS", ())
+
+    def judged(source: str, limit_s: float) -> tuple[bool, str]:
+        mutant = Mutant("file.py", "f", None, None, 1, "taken out", source)
+        return mutate_verifiers.notice(tmp_path, mutant, limit_s)
+
+    noticed, detail = judged("while True:\n    pass\n", 3)
+    assert noticed
+    assert detail == "TIME RAN OUT after 3 s"
+    noticed, _ = judged("taken = 1\n", 60)
+    assert not noticed
+    noticed, detail = judged("bytes(1 << 40)\n", 60)
+    assert noticed
+    assert "MemoryError" in detail
+    assert (tmp_path / "file.py").read_text(encoding="utf-8") == ""
 
 
 def test_every_file_with_steps_has_quick_tests() -> None:
