@@ -69,10 +69,11 @@ class Deployer(Steps):
         if wishes.verifier:
             verifier = self._adopt("verifier", wishes.verifier, generated.code_hash)
         else:
-            verifier = self._create_code("verifier", generated.creation, generated.code_hash)
+            verifier = self._create_code("verifier", generated.creation, lambda at: generated.code_hash)
         vka = None
         if generated.vka:
-            vka = self._create_code("vka", data_contract(generated.vka), keccak256(b"\0" + generated.vka))
+            kept = keccak256(b"\0" + generated.vka)
+            vka = self._create_code("vka", data_contract(generated.vka), lambda at: kept)
             words = [generated.vka[at : at + WORD] for at in range(0, len(generated.vka), WORD)]
             self._act(
                 "register",

@@ -86,8 +86,11 @@ class EmbeddedChain:
             answer["error"] = {"code": INVALID, "message": f"{method}: {error_}"}
         return answer
 
-    def creates(self, sender: str, creation: bytes, places: Mapping[str, bytes]) -> bytes:
+    def creates(self, sender: str, creation: bytes, places: Mapping[str, bytes], at: str | None = None) -> bytes:
         """The code that a creation leaves among contracts that are put in their places, without storage.
+
+        Args:
+            at: the address at which it does; None where no constructor asks.
 
         Raises:
             ValueError: the constructor fails.
@@ -97,7 +100,11 @@ class EmbeddedChain:
         for address, code in places.items():
             self._evm.insert_account_info(address, pyrevm.AccountInfo(nonce=1, code=code))
         try:
-            return self._code(checksum_address(self._execute(_address(sender), None, creation, 0, BLOCK_GAS)))
+            if at is None:
+                return self._code(checksum_address(self._execute(_address(sender), None, creation, 0, BLOCK_GAS)))
+            # No creation chooses its address; but run as a contract's code, it returns there what it would leave.
+            self._evm.insert_account_info(at, pyrevm.AccountInfo(nonce=1, code=creation))
+            return self._execute(_address(sender), at, b"", 0, BLOCK_GAS)
         except RuntimeError as error:
             raise ValueError(f"the constructor fails: {str(error)[:200]}") from None
 

@@ -176,18 +176,36 @@ class Steps:
     ) -> str:
         """Create a contract of ours, of which the embedded EVM says what code it will have."""
         creation = artifact.bytecode + abi.encode_constructor(artifact.abi, arguments)
-        expected = keccak256(self._code(artifact, arguments, places))
-        return self._create_code(name, creation, expected, artifact.abi)
+        return self._create_code(
+            name, creation, lambda at: keccak256(self._code(artifact, arguments, places, at)), artifact.abi
+        )
 
-    def _code(self, artifact: artifacts.Artifact, arguments: Sequence[Any], places: Mapping[str, bytes]) -> bytes:
+    def _code(
+        self,
+        artifact: artifacts.Artifact,
+        arguments: Sequence[Any],
+        places: Mapping[str, bytes],
+        at: str | None = None,
+    ) -> bytes:
         creation = artifact.bytecode + abi.encode_constructor(artifact.abi, arguments)
-        return code_of(self.chain.chain_id, self.sender, creation, places)
+        return code_of(self.chain.chain_id, self.sender, creation, places, at)
 
-    def _create_code(self, name: str, creation: bytes, expected: bytes, contract: abi.Abi = ()) -> str:
-        """Create a contract unless it is there, and see that its code is the expected one."""
+    def _builtin(self) -> dict[str, bytes]:
+        """What the chain has of its own that constructors ask about, in the code of the embedded EVM."""
+        return {}
+
+    def _create_code(
+        self, name: str, creation: bytes, expected_at: Callable[[str], bytes], contract: abi.Abi = ()
+    ) -> str:
+        """Create a contract unless it is there, and see that its code is the expected one.
+
+        Args:
+            expected_at: the digest of the code at an address.
+        """
         if name in self.state.contracts:
-            return self._kept(name, expected)
+            return self._kept(name, expected_at(self.state.contracts[name].address))
         pending = self._sign(name, None, creation, contract)
+        expected = expected_at(pending.creates or "")
         try:
             receipt = self._send(name, pending, contract)
         except Replaced:
@@ -279,7 +297,8 @@ class Steps:
 
     def _recover(self, step: str, pending: Pending, transaction: str | None) -> None:
         places = {placed.address: self.chain.code(placed.address) for placed in self.state.contracts.values()}
-        code = code_of(self.chain.chain_id, pending.sender, pending.data, places)
+        places |= self._builtin()
+        code = code_of(self.chain.chain_id, pending.sender, pending.data, places, pending.creates)
         self._place(step, pending.creates or "", keccak256(code), transaction)
 
     def _forget(self) -> None:
@@ -316,15 +335,21 @@ def alone(file: Path) -> Iterator[None]:
         raise ChainError(f"another process deploys with {file}: wait for it") from None
 
 
-def code_of(chain_id: int, sender: str, creation: bytes, places: Mapping[str, bytes]) -> bytes:
+def code_of(
+    chain_id: int, sender: str, creation: bytes, places: Mapping[str, bytes], at: str | None = None
+) -> bytes:
     """The code that a creation will leave, found out by running it in the embedded EVM.
+
+    Args:
+        places: contracts that its constructor asks, by address.
+        at: its own address; None where its constructor does not read it.
 
     Raises:
         ChainError: it fails, or the code is over the limit.
     """
     try:
-        # The EVM here holds smaller chain ids than there may be; no constructor of ours reads it.
-        code = EmbeddedChain(min(chain_id, 2**64 - 1)).creates(sender, creation, places)
+        # The EVM here holds smaller chain ids than there may be; TeeVerifier's is the only constructor that reads it.
+        code = EmbeddedChain(min(chain_id, 2**64 - 1)).creates(sender, creation, places, at)
     except ValueError as error:
         raise ChainError(f"the contract cannot be created: {error}") from None
     if len(code) > CODE_LIMIT:
