@@ -6,6 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 STAMP  := $(VENV)/.installed
+DEBIAN := $(VENV)/.debian
 NODE   := verifier_contracts/node_modules/.installed
 SLITHER := verifier_contracts/build/slither-venv
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.numba_cache
@@ -15,13 +16,13 @@ export NUMBA_CACHE_DIR ?= $(CURDIR)/.numba_cache
 demo: $(STAMP) $(NODE)
 	$(BIN)/vml demo
 
-test: $(STAMP) $(NODE) lint
+test: $(STAMP) $(NODE) $(DEBIAN) lint
 	$(BIN)/python -m pytest -m "not slow and not torch"
 
 test-torch: $(STAMP) $(VENV)/.torch
 	$(BIN)/python -m pytest -m torch
 
-check: $(STAMP) $(NODE) $(SLITHER)/.installed lint
+check: $(STAMP) $(NODE) $(DEBIAN) $(SLITHER)/.installed lint
 	$(BIN)/python -m pytest -m "not torch" --timeout 3600
 	$(BIN)/python -m tests.mutate_verifiers
 
@@ -48,6 +49,16 @@ $(VENV)/.torch: $(STAMP)
 
 $(NODE): verifier_contracts/package-lock.json
 	npm ci --prefix verifier_contracts --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+# A database and a browser for the tests of the inference server. Where they are missing and nothing may be installed,
+# those tests are skipped and say so.
+$(DEBIAN): $(STAMP)
+	@if command -v chromium >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  install="apt-get install -y -qq --no-install-recommends chromium postgresql"; export DEBIAN_FRONTEND=noninteractive; \
+	  $$install >/dev/null || { apt-get update -qq && $$install >/dev/null; }; \
+	else echo "chromium and postgresql are not installed: tests that need them are skipped" >&2; fi
 	@touch $@
 
 # An environment of its own: slither pins an older web3.
