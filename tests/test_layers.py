@@ -22,7 +22,7 @@ TIERS = (
     ("vml.errors", "vml.threads"),
     ("vml.keccak", "vml.canonical", "vml.files", "vml.cache", "vml.arrays", "vml.policyfile"),
     ("vml.claim", "vml.merkle", "vml.kernels_keccak", "vml.field", "vml.transcript"),
-    ("vml.proof", "vml.identities", "vml.backends.types", "vml.model.codec", "vml.model.tensor"),
+    ("vml.proof", "vml.identities", "vml.values", "vml.backends.types", "vml.model.codec", "vml.model.tensor"),
     ("vml.model.relation",),
     ("vml.model.tables",),
     ("vml.model.primitives",),

@@ -16,7 +16,8 @@ A tree is padded on the right to 2**k leaves, k >= 0: tensor trees and traces wi
 descriptor trees with H(0x04). One leaf is its own root. The first byte tells every preimage apart; the header
 in `tensor` and the count in `graph` and `trace` fix how many leaves are genuine, so padding cannot pose as data.
 
-Tensor bytes are row-major and two's complement big-endian of their dtype, each tensor at least one element.
+Tensor bytes are row-major and two's complement big-endian of their dtype, each tensor at least one element. Tensors of
+other number types are hashed alike, by `vml.values`: what is made here is of signed integers.
 
 Tensors of `BULK_BYTES` and more are hashed by the numba kernels of `vml.kernels_keccak` where numba is
 installed (extra ``compile``); without it, as in the base install, pycryptodome gives the same bytes, slower.
@@ -28,7 +29,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vml.errors import ProofRejected
@@ -56,6 +57,11 @@ EMPTY_DESCRIPTOR = keccak256(TAG_DESCRIPTOR)
 
 DTYPES = {"int8": 1, "int16": 2, "int32": 3, "int64": 4}
 ITEM_BYTES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8}
+VALUE_DTYPES = DTYPES | {
+    name: code
+    for code, name in enumerate(("float16", "float32", "float64", "uint8", "uint16", "uint32", "uint64", "bool"), 5)
+}
+"""Every number type that has a code; those after `DTYPES` are hashed by `vml.values` alone."""
 
 MAX_DEPTH = 64
 BULK_BYTES = 4 << 20  # where loading numba (about 0.3 s) costs less than hashing without it
@@ -296,17 +302,17 @@ def tensor_digest(dtype: str, shape: Sequence[int], root: bytes) -> bytes:
     """H(0x02 || dtype || rank || dims || merkle root): the tensor root, from its header and its tree's root.
 
     Args:
-        dtype: a key of `DTYPES`.
+        dtype: a key of `VALUE_DTYPES`.
         shape: dimensions, each 1 .. 2**64 - 1, at most 255 of them.
         root: 32 bytes.
 
     Raises:
         ValueError: unknown dtype, a bad shape, or a root that is not 32 bytes.
     """
-    _check_header(dtype, shape)
+    _check_header(dtype, shape, VALUE_DTYPES)
     _require_digest("merkle root", root)
     dims = b"".join(dim.to_bytes(8, "big") for dim in shape)
-    return keccak256(TAG_TENSOR + bytes([DTYPES[dtype], len(shape)]) + dims + root)
+    return keccak256(TAG_TENSOR + bytes([VALUE_DTYPES[dtype], len(shape)]) + dims + root)
 
 
 def tensor_root(array: IntegerArray) -> bytes:
@@ -472,9 +478,9 @@ def _dtype_name(array: IntegerArray) -> str:
     return str(name)
 
 
-def _check_header(dtype: str, shape: Sequence[int]) -> None:
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+def _check_header(dtype: str, shape: Sequence[int], known: Iterable[str] = DTYPES) -> None:
+    if dtype not in known:
+        raise ValueError(f"dtype must be one of {', '.join(known)}, got {dtype!r}")
     if len(shape) > 255 or not all(1 <= dim < 1 << 64 for dim in shape):
         raise ValueError(f"a shape has at most 255 dimensions, each 1 .. 2**64 - 1, got {tuple(shape)}")
 

@@ -9,6 +9,8 @@ Run: ``python tests/vectors/make_commitments.py``
 from __future__ import annotations
 
 import json
+import math
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,25 @@ from Crypto.Hash import keccak
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "commitments.md"
 GENERATOR = "tests/vectors/make_commitments.py"
-ORIGIN = (
-    "Computed by the generator from the formulas of docs/commitments.md and EIP-712, without importing vml."
-)
+ORIGIN = "Computed by the generator from the formulas of docs/commitments.md and EIP-712, without importing vml."
 
 ITEM_BYTES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8}
 DTYPE_CODES = {"int8": 1, "int16": 2, "int32": 3, "int64": 4}
+# Number types besides: code, and letter of the module struct.
+VALUE_TYPES = {
+    "float16": (5, "e"),
+    "float32": (6, "f"),
+    "float64": (7, "d"),
+    "uint8": (8, "B"),
+    "uint16": (9, "H"),
+    "uint32": (10, "I"),
+    "uint64": (11, "Q"),
+    "bool": (12, "?"),
+}
 
 CLAIM_TYPE = "Claim(bytes32 model,bytes32 input,bytes32 output,bytes32 context)"
 CONTEXT_TYPE = (
-    "Context(address requester,uint256 chainId,address contract,"
-    "bytes32 requestId,address payee,uint64 expiry)"
+    "Context(address requester,uint256 chainId,address contract,bytes32 requestId,address payee,uint64 expiry)"
 )
 
 
@@ -48,9 +58,7 @@ def hexed(data: bytes) -> str:
 
 
 def claim_digest(fields: list[bytes]) -> bytes:
-    domain = keccak256(
-        keccak256(b"EIP712Domain(string name,string version)") + keccak256(b"vml") + keccak256(b"1")
-    )
+    domain = keccak256(keccak256(b"EIP712Domain(string name,string version)") + keccak256(b"vml") + keccak256(b"1"))
     return keccak256(b"\x19\x01" + domain + keccak256(keccak256(CLAIM_TYPE.encode()) + b"".join(fields)))
 
 
@@ -63,9 +71,7 @@ def claim_vector(name: str, fields: list[bytes]) -> dict[str, Any]:
     }
 
 
-def context_vector(
-    name: str, requester: int, chain: int, contract: int, request: bytes, payee: int, expiry: int
-):
+def context_vector(name: str, requester: int, chain: int, contract: int, request: bytes, payee: int, expiry: int):
     words = [requester, chain, contract, int.from_bytes(request, "big"), payee, expiry]
     encoded = b"".join(word.to_bytes(32, "big") for word in words)
     return {
@@ -137,9 +143,7 @@ def path_of(leaves: list[bytes], index: int) -> list[bytes]:
 
 
 def tensor_leaves(data: bytes) -> list[bytes]:
-    leaves = [
-        keccak256(b"\x00" + data[at : at + 1024].ljust(1024, b"\0")) for at in range(0, len(data), 1024)
-    ]
+    leaves = [keccak256(b"\x00" + data[at : at + 1024].ljust(1024, b"\0")) for at in range(0, len(data), 1024)]
     return padded(leaves, keccak256(b"\x00" + bytes(1024)))
 
 
@@ -154,12 +158,13 @@ def tensor_values(label: str, dtype: str, count: int) -> list[int]:
 
 
 def tensor_vector(name: str, dtype: str, shape: list[int]) -> dict[str, Any]:
-    count = 1
-    for dim in shape:
-        count *= dim
     data = b"".join(
-        value.to_bytes(ITEM_BYTES[dtype], "big", signed=True) for value in tensor_values(name, dtype, count)
+        value.to_bytes(ITEM_BYTES[dtype], "big", signed=True) for value in tensor_values(name, dtype, math.prod(shape))
     )
+    return tensor_of(name, dtype, DTYPE_CODES[dtype], shape, data)
+
+
+def tensor_of(name: str, dtype: str, code: int, shape: list[int], data: bytes) -> dict[str, Any]:
     root = root_of(tensor_leaves(data))
     dims = b"".join(dim.to_bytes(8, "big") for dim in shape)
     return {
@@ -168,8 +173,22 @@ def tensor_vector(name: str, dtype: str, shape: list[int]) -> dict[str, Any]:
         "shape": shape,
         "bytes": hexed(data),
         "merkle_root": hexed(root),
-        "root": hexed(keccak256(b"\x02" + bytes([DTYPE_CODES[dtype], len(shape)]) + dims + root)),
+        "root": hexed(keccak256(b"\x02" + bytes([code, len(shape)]) + dims + root)),
     }
+
+
+def value_vector(name: str, dtype: str, shape: list[int]) -> dict[str, Any]:
+    """Elements of a type that the exact model has not: its odd values first, then whatever bits are no NaN."""
+    code, letter = VALUE_TYPES[dtype]
+    size, count = struct.calcsize(letter), math.prod(shape)
+    odd = [0.0, -0.0, math.inf, -math.inf, 1.5, -2.0] if dtype.startswith("float") else [0, 1]
+    data = b"".join(struct.pack(">" + letter, value) for value in odd)
+    for block in range(4 * count * size // 32 + 1):
+        drawn = text(f"{name}/{block}")
+        for at in range(0, 32, size):
+            (value,) = struct.unpack(">" + letter, drawn[at : at + size])
+            data += struct.pack(">?", value) if dtype == "bool" else b"" if value != value else drawn[at : at + size]
+    return tensor_of(name, dtype, code, shape, data[: count * size])
 
 
 def tensors_vector(roots: list[bytes]) -> dict[str, Any]:
@@ -200,9 +219,7 @@ def opening_vector(leaf_count: int, index: int) -> dict[str, Any]:
     }
 
 
-def model_vector(
-    name: str, semantics: bytes, graph: bytes, input_spec: bytes, output_spec: bytes
-) -> dict[str, Any]:
+def model_vector(name: str, semantics: bytes, graph: bytes, input_spec: bytes, output_spec: bytes) -> dict[str, Any]:
     preimage = b"\x06" + semantics + graph + keccak256(input_spec) + keccak256(output_spec)
     return {
         "name": name,
@@ -235,22 +252,21 @@ def build_commitments() -> dict[str, Any]:
     ]
     roots = [bytes.fromhex(tensor["root"][2:]) for tensor in tensors]
     graph = bytes.fromhex(graphs[-1]["root"][2:])
+    values = [value_vector(f"odd {dtype}", dtype, [1, 9]) for dtype in VALUE_TYPES]
+    values += [value_vector("a float", "float32", []), value_vector("three leaves of floats", "float32", [3, 200])]
     return {
         "origin": ORIGIN,
         "generator": GENERATOR,
         "empty": hexed(keccak256(b"\x00" + bytes(1024))),
         "empty_descriptor": hexed(keccak256(b"\x04")),
         "tensors": tensors,
+        "values": values,
         "tensor_lists": [tensors_vector(roots[:n]) for n in (1, 2, len(roots))],
         "graphs": graphs,
-        "openings": [
-            opening_vector(n, i) for n, i in ((1, 0), (2, 1), (3, 2), (3, 3), (5, 4), (8, 5), (9, 8))
-        ],
+        "openings": [opening_vector(n, i) for n, i in ((1, 0), (2, 1), (3, 2), (3, 3), (5, 4), (8, 5), (9, 8))],
         "models": [
             model_vector("empty specifications", bytes(32), graph, b"", b""),
-            model_vector(
-                "a model", text("semantics"), graph, b"input specification", b"output specification"
-            ),
+            model_vector("a model", text("semantics"), graph, b"input specification", b"output specification"),
         ],
         "hidden": [
             {"salt": hexed(salt), "root": hexed(root), "field": hexed(keccak256(b"\x10" + salt + root))}
