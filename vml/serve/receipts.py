@@ -1,0 +1,143 @@
+"""The server's key, and the receipts that it signs: one a claim, counted.
+
+The key is on secp256k1. Nothing attests it: a receipt makes a server accountable for an answer, and proves nothing of
+the answer. Sequence numbers come in blocks that are written down before the first of a block is used, so that no
+number is used twice, whatever happens to the process; after a restart the rest of a block is skipped.
+
+One process at a time counts for one data folder. Two servers with one key need epochs of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vml import files
+from vml.client import receipts
+from vml.tee.binding import Algorithm, Receipt, key_id, public_key_of, require_installed
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+KEY_FILE, COUNT_FILE = "receipt-key.pem", "receipt-count.json"
+KEY_VARIABLE = "VML_SERVE_KEY"
+MAX_KEY_BYTES = 1 << 14
+BLOCK = 4096
+"""So many numbers are written down at once."""
+
+
+class Signer:
+    """Signs receipts.
+
+    Args:
+        key: on secp256k1.
+        folder: where the count is kept.
+        epoch: of the key, at least 1; it rises when a key is used anew somewhere else.
+        clock: unix seconds.
+    """
+
+    def __init__(
+        self,
+        key: ec.EllipticCurvePrivateKey,
+        folder: Path,
+        *,
+        epoch: int = 1,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.public_key = public_key_of(key)
+        self.key_id = key_id(Algorithm.SECP256K1, self.public_key)
+        self.epoch = epoch
+        self._key, self._folder, self._clock = key, folder, clock
+        self._lock = threading.Lock()
+        self._next = self._reserved = self._read()
+
+    def sign(self, claim: bytes) -> receipts.SignedReceipt:
+        """The next receipt.
+
+        Args:
+            claim: 32-byte digest.
+
+        Raises:
+            OSError: the count cannot be written.
+        """
+        with self._lock:
+            if self._next == self._reserved:
+                self._write(self._next + BLOCK)
+            sequence = self._next
+            self._next += 1
+        receipt = Receipt(claim, self.key_id, self.epoch, sequence, int(self._clock()))
+        return receipts.sign(receipt, Algorithm.SECP256K1, self.public_key, self._key)
+
+    def _name(self) -> str:
+        return f"{self.key_id.hex()}/{self.epoch}"
+
+    def _counts(self) -> dict[str, int]:
+        path = self._folder / COUNT_FILE
+        if not path.exists():
+            return {}
+        value = json.loads(files.read_inside(self._folder, COUNT_FILE, max_bytes=MAX_KEY_BYTES))
+        if not isinstance(value, dict) or not all(type(count) is int and count > 0 for count in value.values()):
+            raise ValueError(f"{path} is damaged; to go on counting, give the key a new --epoch and remove the file")
+        return value
+
+    def _read(self) -> int:
+        return self._counts().get(self._name(), 1)
+
+    def _write(self, reserved: int) -> None:
+        counts = self._counts() | {self._name(): reserved}
+        files.write_atomic(self._folder / COUNT_FILE, json.dumps(counts).encode(), mode=0o600)
+        self._reserved = reserved
+
+
+def load_key(
+    folder: Path, file: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> ec.EllipticCurvePrivateKey:
+    """The server's key: from a file, from the environment, or the data folder's own, made when there is none.
+
+    Args:
+        folder: the data folder.
+        file: PEM (PKCS #8 or SEC 1, without a password); None looks further.
+        environment: ``VML_SERVE_KEY`` may hold the same text.
+
+    Raises:
+        ValueError: no such key, or a file that others can read.
+        OSError: it cannot be read or written.
+        BackendUnavailable: the extra ``tee`` is not installed.
+    """
+    require_installed()
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    if file is None and KEY_VARIABLE in environment:
+        return _parse(environment[KEY_VARIABLE].encode(), KEY_VARIABLE)
+    path = folder / KEY_FILE if file is None else file
+    if file is None and not path.exists():
+        made = ec.generate_private_key(ec.SECP256K1())
+        pem = made.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        files.write_atomic(path, pem, mode=0o600)
+        return made
+    with path.open("rb") as handle:
+        if os.fstat(handle.fileno()).st_mode & 0o077:
+            raise ValueError(f"{path}: others can read this key; chmod 600 it")
+        data = handle.read(MAX_KEY_BYTES)
+    return _parse(data, str(path))
+
+
+def _parse(data: bytes, where: str) -> ec.EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(data, None)
+    except (ValueError, TypeError):
+        raise ValueError(f"{where}: no PEM of a private key without a password") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256K1):
+        raise ValueError(f"{where}: a key on the curve secp256k1 is needed")
+    return key
