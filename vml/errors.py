@@ -7,11 +7,14 @@
     ├─ BackendUnavailable        names the extra to install
     ├─ ProvingError ── OutOfRange(node, index, value, bound)
     ├─ ChainError                with the decoded custom error
+    ├─ ServerError(status)       an inference server refused, or does not answer
     └─ VerificationError
        ├─ MalformedProof
        ├─ ClaimMismatch(field, expected, got)
        ├─ ProofRejected(step, expected, got)
        ├─ EvidenceRejected(reason)
+       ├─ CertificateRejected(reason)
+       ├─ LogRejected(reason)
        ├─ NotFinal(until)
        └─ PolicyRejected(rule)
 
@@ -99,6 +102,21 @@ class ChainError(VmlError):
         super().__init__(message)
 
 
+class ServerError(VmlError):
+    """An inference server refused, does not answer, or does not speak its protocol.
+
+    Args:
+        message: that, in words.
+        status: HTTP status of the refusal; None where there was none.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(message)
+
+
 class VerificationError(VmlError):
     """The proof does not verify. The only family hostile bytes can raise."""
 
@@ -132,6 +150,22 @@ class EvidenceRejected(VerificationError):
     def __init__(self, reason: str, detail: str = "") -> None:
         self.reason = reason
         super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class CertificateRejected(VerificationError):
+    """A model's certificate or a revocation list is not genuine, not of this authority, or not in force."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"certificate, {reason}: {detail}" if detail else f"certificate, {reason}")
+
+
+class LogRejected(VerificationError):
+    """A transparency log does not hold what it should, changed what it held, or is signed by another key."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"log, {reason}: {detail}" if detail else f"log, {reason}")
 
 
 class NotFinal(VerificationError):

@@ -1,0 +1,378 @@
+"""What a client says to a server and what it does with the answers, without a socket, a clock or a thread.
+
+A flow is a generator: it yields what it wants done, a `Request` or a `Wait`, and is sent the `Reply`. `Client` and
+`AsyncClient` only carry these to and fro, so that both do the same.
+
+What makes an answer verified (`infer`):
+
+1. The server named a claim whose digest is that of its four fields, in the context that this client chose.
+2. The model is one that this client accepts; where a server key is pinned, the receipt is that key's, for this claim.
+3. There is a proof, and `vml.verify` accepts it: this model, this input, this output, this context, this policy.
+
+Until then nothing is more than the server's word: `ask` returns it as `Pending`, whose outputs say so by their name.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import quote
+
+import numpy as np
+
+from vml.api import accepted_models, verify
+from vml.claim import Claim, parse_bytes32
+from vml.client import receipts, tensors
+from vml.errors import ClaimMismatch, MalformedProof, ProvingError, ServerError
+from vml.proof import MAX_BYTES as MAX_PROOF_BYTES
+from vml.proof import Proof
+
+if TYPE_CHECKING:
+    from vml.api.models import ModelLike
+    from vml.backends.types import Environment, VerifiedClaim
+    from vml.policy import Policy
+
+Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES = 256 << 20
+MAX_JSON_BYTES = 1 << 20
+FIRST_WAIT_S, LAST_WAIT_S = 0.05, 1.0
+RETRIED = frozenset({429, 503})
+"""Answers that mean: not now."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request; its answer of at most `limit` bytes is wanted back."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    limit: int = MAX_JSON_BYTES
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing is to happen for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server answered; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Flow: TypeAlias = Generator[Request | Wait, Reply | None, T]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a client accepts: as for `vml.verify`, and the server's key.
+
+    Args:
+        model: identity, compiled folder, or `Model`.
+        key: verifying key, where the backend asks for one.
+        policy: None takes the strict one.
+        environment: clock, chain and pins, where the backend asks for them.
+        server_key: 32-byte id of the key whose receipts are expected; None looks at no receipt.
+    """
+
+    model: ModelLike | bytes
+    key: Any = None
+    policy: Policy | None = None
+    environment: Environment | None = None
+    server_key: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An answer that nothing has proved yet: the server's word.
+
+    Args:
+        claim: what the server says; its fields are bound by no proof yet.
+        digest: the claim's, 32 bytes.
+        unverified_outputs: arrays by name.
+        inputs: what was asked, arrays by name.
+        job: id of the job that proves it; empty where no proof was asked for.
+        receipt: the server's, as it came; empty where it gave none.
+        log_index: of the claim in the server's log; None where it keeps none.
+    """
+
+    claim: Claim
+    digest: bytes
+    unverified_outputs: Mapping[str, Array] = field(repr=False)
+    inputs: Mapping[str, Array] = field(repr=False)
+    job: str
+    receipt: bytes = field(repr=False)
+    log_index: int | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that was verified here.
+
+    Args:
+        outputs: arrays by name; what the proof shows.
+        verdict: what was proved, how strongly, and what it rests on.
+        claim: that was proved.
+        proof: bytes of the envelope: keep them, they convince others.
+        receipt: the server's; empty where it gave none.
+    """
+
+    outputs: Mapping[str, Array]
+    verdict: VerifiedClaim
+    claim: Claim
+    proof: bytes = field(repr=False)
+    receipt: bytes = field(repr=False)
+
+
+def ask(
+    name: str,
+    inputs: Mapping[str, Any],
+    trust: Trust,
+    *,
+    parameters: Mapping[str, Any],
+    context: bytes | None,
+) -> Flow[Pending]:
+    """Have a model run, and take its claim.
+
+    Args:
+        name: of the model on the server.
+        inputs: by name, of the model's shapes and number types.
+        trust: what is accepted.
+        parameters: of the request, such as ``prove`` and ``backend``.
+        context: 32 bytes that the claim is bound to; None takes fresh ones, so that no earlier answer serves.
+
+    Raises:
+        ServerError: refused, or what came is not the protocol.
+        ClaimMismatch, ProofRejected, EvidenceRejected: the claim or its receipt is not what was asked for.
+    """
+    arrays = {key: np.asarray(value) for key, value in inputs.items()}
+    context = secrets.token_bytes(32) if context is None else context
+    headers, chunk = tensors.encode_binary(arrays)
+    head = json.dumps(
+        {
+            "inputs": headers,
+            "parameters": {**parameters, "context": "0x" + context.hex(), "binary_data_output": True},
+        }
+    ).encode()
+    request = Request(
+        "POST",
+        f"/v2/models/{quote(name, safe='')}/infer",
+        head + chunk,
+        {
+            "Content-Type": "application/octet-stream",
+            tensors.HEADER_LENGTH: str(len(head)),
+            "Idempotency-Key": secrets.token_hex(16),
+        },
+        MAX_ANSWER_BYTES,
+    )
+    reply = yield from _exchange(request)
+    said, outputs = _read_answer(reply)
+    claim, digest = _read_claim(said)
+    # step 1: one claim, in the context that was chosen here
+    if claim.digest() != digest:
+        raise ClaimMismatch("digest", "0x" + claim.digest().hex(), "0x" + digest.hex())
+    if claim.context != context:
+        raise ClaimMismatch("context", "0x" + context.hex(), "0x" + claim.context.hex())
+    # step 2: about a model that is accepted, and signed for where a key is pinned
+    _require_model(claim, trust)
+    receipt = str(said.get("vml_receipt", "")).encode()
+    if trust.server_key is not None:
+        receipts.verify(receipts.read(receipt), digest, trust.server_key)
+    index = said.get("vml_log_index")
+    return Pending(
+        claim, digest, outputs, arrays, str(said.get("vml_job", "")), receipt, index if type(index) is int else None
+    )
+
+
+def prove(pending: Pending, trust: Trust) -> Flow[Answer]:
+    """Wait for the proof of an answer, and verify it.
+
+    Args:
+        pending: of `ask`, with a job.
+        trust: what is accepted.
+
+    Raises:
+        ValueError: no proof was asked for.
+        ProvingError: the server could not prove it; with its reason.
+        VerificationError: the proof does not show it.
+        ServerError: refused, or what came is not the protocol.
+    """
+    if not pending.job:
+        raise ValueError("no proof was asked for: ask with prove='always', or have one made with `demand`")
+    job = yield from _ended(pending.job)
+    if job["state"] != "proved":
+        reason = job.get("error") or "without a reason"
+        raise ProvingError(f"the server did not prove it: {job['state']}: {_printable(str(reason))}")
+    path = f"/v1/proofs/0x{pending.digest.hex()}?backend={quote(str(job.get('backend', '')), safe='')}"
+    reply = yield from _exchange(Request("GET", path, limit=MAX_PROOF_BYTES))
+    # step 3: the proof shows it; of a backend with arithmetic of its own it shows outputs of its own, too
+    proof = Proof.from_bytes(reply.body)
+    same = proof.claims == (pending.claim,)
+    verdict = verify(
+        proof,
+        model=trust.model,
+        context=pending.claim.context,
+        policy=trust.policy,
+        input=pending.inputs,
+        output=pending.unverified_outputs if same else None,
+        key=trust.key,
+        environment=trust.environment,
+    )
+    (claim,) = verdict.claims
+    outputs = pending.unverified_outputs if same else shown_outputs(proof)
+    return Answer(outputs, verdict, claim, reply.body, pending.receipt)
+
+
+def shown_outputs(proof: Proof) -> dict[str, Array]:
+    """The outputs that a verified proof of a backend with fixed point arithmetic shows: value = code / 2^scale.
+
+    Returns:
+        float64 arrays by name.
+
+    Raises:
+        MalformedProof: its public section shows them in another way.
+    """
+    shown: Any = proof.public.get("output")
+    try:
+        return {
+            item["name"]: np.array(item["values"], dtype=np.float64).reshape(item["shape"]) / 2.0 ** item["scale"]
+            for item in shown
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedProof(f"outputs of {proof.scheme} cannot be read here: {error}") from None
+
+
+def infer(
+    name: str,
+    inputs: Mapping[str, Any],
+    trust: Trust,
+    *,
+    parameters: Mapping[str, Any],
+    context: bytes | None,
+) -> Flow[Answer]:
+    """Have a model run and its run proved, and return what the proof shows; see `ask` and `prove`."""
+    pending = yield from ask(name, inputs, trust, parameters={"prove": "always", **parameters}, context=context)
+    answer = yield from prove(pending, trust)
+    return answer
+
+
+def demand(pending: Pending, backend: str) -> Flow[Pending]:
+    """Have an answer proved after all.
+
+    Args:
+        pending: of `ask`.
+        backend: name of the backend.
+
+    Returns:
+        The same answer, with its job.
+
+    Raises:
+        ServerError: refused: the server no longer keeps the input, say.
+    """
+    body = json.dumps({"backend": backend}).encode()
+    headers = {"Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
+    reply = yield from _exchange(Request("POST", f"/v1/proofs/0x{pending.digest.hex()}", body, headers))
+    job = _json(reply.body)
+    if not isinstance(job.get("id"), str):
+        raise ServerError("the server's answer names no job")
+    return replace(pending, job=job["id"])
+
+
+def drive(flow: Flow[T], send: Callable[[Request], Reply], sleep: Callable[[float], None]) -> T:
+    """Carry a flow out, blocking."""
+    reply: Reply | None = None
+    while True:
+        try:
+            step = flow.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if isinstance(step, Wait):
+            sleep(step.seconds)
+            reply = None
+        else:
+            reply = send(step)
+
+
+def _exchange(request: Request) -> Flow[Reply]:
+    """One request until the server takes it; whoever drives the flow bounds the time."""
+    while True:
+        reply = yield request
+        assert reply is not None
+        if reply.status in RETRIED and (after := reply.headers.get("retry-after", "")).isdigit():
+            yield Wait(max(FIRST_WAIT_S, float(after[:6])))
+            continue
+        if reply.status >= 300:
+            raise ServerError(f"the server refused ({reply.status}): {_words(reply.body)}", status=reply.status)
+        return reply
+
+
+def _ended(job: str) -> Flow[dict[str, Any]]:
+    wait = FIRST_WAIT_S
+    while True:
+        reply = yield from _exchange(Request("GET", f"/v1/jobs/{quote(job, safe='')}"))
+        value = _json(reply.body)
+        if value.get("state") in ("proved", "failed", "cancelled"):
+            return value
+        yield Wait(wait)
+        wait = min(LAST_WAIT_S, wait * 1.5)
+
+
+def _read_answer(reply: Reply) -> tuple[dict[str, Any], dict[str, Array]]:
+    try:
+        value, rest = tensors.split_body(reply.body, reply.headers.get(tensors.HEADER_LENGTH.lower()))
+        outputs = tensors.decode(value.get("outputs"), rest)
+    except tensors.BadTensor as error:
+        raise ServerError(f"the server's answer is not the protocol's: {error}") from None
+    said = value.get("parameters")
+    if not isinstance(said, dict):
+        raise ServerError("the answer carries no claim: is this a server of vml?")
+    return said, outputs
+
+
+def _read_claim(said: Mapping[str, Any]) -> tuple[Claim, bytes]:
+    try:
+        fields = [parse_bytes32(said[f"vml_{name}"]) for name in ("model", "input", "output", "context", "claim")]
+    except (KeyError, ValueError, TypeError) as error:
+        raise ServerError(f"the answer carries no claim that can be read: {error}") from None
+    return Claim(*fields[:4]), fields[4]
+
+
+def _require_model(claim: Claim, trust: Trust) -> None:
+    """The exact identity, where the client holds one; a backend with another identity is judged by its proof."""
+    accepted = accepted_models(trust.model)
+    if claim.model not in accepted:
+        names = " or ".join(sorted("0x" + one.hex() for one in accepted))
+        raise ClaimMismatch("model", names, "0x" + claim.model.hex())
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        value, _ = tensors.split_body(data, None)
+    except tensors.BadTensor as error:
+        raise ServerError(f"the server's answer is not the protocol's: {error}") from None
+    return value
+
+
+def _words(data: bytes) -> str:
+    try:
+        text = tensors.split_body(data[:MAX_JSON_BYTES], None)[0].get("error")
+    except tensors.BadTensor:
+        text = None
+    return _printable(text) if isinstance(text, str) else "without a reason"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:500])

@@ -1,0 +1,141 @@
+"""The client that blocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vml.client import flow, session
+from vml.client.flow import Answer, Flow, Pending, Reply, Request
+
+if TYPE_CHECKING:
+    from vml.api.models import ModelLike
+    from vml.backends.types import Environment
+    from vml.policy import Policy
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks one model of one server, and returns what it has verified.
+
+    Args:
+        url: ``http://host:port`` or ``https://host:port``.
+        model: what answers must be about: a commitment (``0x…`` or 32 bytes), a compiled folder, or a `Model`.
+        name: of the model on the server; None takes the folder's name.
+        key: the verifying key's digest, or a folder of ``vml setup -o``, where the backend asks for one and the model
+            is a commitment only.
+        policy: what is good enough; None takes `Policy.default()`.
+        environment: clock, chain and pins, where the backend asks for them; None has the clock.
+        server_key: id of the key whose receipts are expected, ``0x…`` or 32 bytes; None looks at no receipt.
+        api_key: None takes the environment variable ``VML_API_KEY``, where there is one.
+        timeout_s: for a whole call, proving included.
+
+    Raises:
+        ValueError: options that do not fit together.
+        BackendUnavailable: the extra ``client`` is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: ModelLike | bytes,
+        name: str | None = None,
+        key: Any = None,
+        policy: Policy | None = None,
+        environment: Environment | None = None,
+        server_key: str | bytes | None = None,
+        api_key: str | None = None,
+        timeout_s: float = 600.0,
+    ) -> None:
+        self._session = session.open_session(url, model, name, key, policy, environment, server_key, api_key, timeout_s)
+        library = session.httpx()
+        self._errors = library.HTTPError
+        self._http = library.Client(base_url=self._session.url, headers=self._session.headers, timeout=timeout_s)
+
+    def infer(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        backend: str | None = None,
+        context: bytes | None = None,
+        **parameters: str | int | bool,
+    ) -> Answer:
+        """Run the model on an input, have the run proved, verify the proof.
+
+        Args:
+            inputs: arrays by name, of the model's shapes and number types.
+            backend: who proves; None leaves it to the server.
+            context: 32 bytes the claim is bound to; None takes fresh ones, so that no earlier answer serves.
+            parameters: further ones of the request, such as ``priority``.
+
+        Raises:
+            VerificationError: the answer is not what was asked for, or its proof does not show it.
+            ProvingError: the server could not prove it.
+            ServerError: refused, unreachable, too late, or no server of vml.
+        """
+        named = {**({"backend": backend} if backend else {}), **parameters}
+        return self._drive(
+            flow.infer(self._session.name, inputs, self._session.trust, parameters=named, context=context)
+        )
+
+    def ask(
+        self, inputs: Mapping[str, Any], *, context: bytes | None = None, **parameters: str | int | bool
+    ) -> Pending:
+        """Run the model on an input and take the server's word for it, with its claim; see `infer` and `prove`."""
+        return self._drive(
+            flow.ask(self._session.name, inputs, self._session.trust, parameters=parameters, context=context)
+        )
+
+    def prove(self, pending: Pending, *, backend: str | None = None) -> Answer:
+        """The verified form of an answer: waits for its proof, or asks `backend` for one where none was asked for.
+
+        Raises:
+            ValueError: no proof was asked for, and no backend is named.
+            VerificationError, ProvingError, ServerError: as `infer`.
+        """
+        if not pending.job and backend is not None:
+            pending = self._drive(flow.demand(pending, backend))
+        return self._drive(flow.prove(pending, self._session.trust))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _drive(self, steps: Flow[T]) -> T:
+        end = time.monotonic() + self._session.timeout_s
+
+        def left() -> float:
+            seconds = end - time.monotonic()
+            if seconds <= 0:
+                raise session.too_late(self._session)
+            return seconds
+
+        return flow.drive(
+            steps, lambda request: self._send(request, left()), lambda wait: time.sleep(min(wait, left()))
+        )
+
+    def _send(self, request: Request, timeout_s: float) -> Reply:
+        body = session.Body(request)
+        try:
+            with self._http.stream(
+                request.method,
+                request.path,
+                content=request.body or None,
+                headers=dict(request.headers),
+                timeout=timeout_s,
+            ) as answer:
+                for part in answer.iter_bytes():
+                    body.add(part)
+                return body.reply(answer.status_code, answer.headers)
+        except self._errors as error:
+            raise session.unanswered(self._session, error) from error
