@@ -47,6 +47,8 @@ QUICK_TESTS = {
     "vml/backends/optimistic/signature.py": ("tests/backends/optimistic/test_bundle_signature.py",),
     "vml/backends/optimistic/verifier.py": ("tests/backends/optimistic/test_bundle_verifier.py",),
     "vml/backends/optimistic/step.py": ("tests/backends/optimistic/test_dispute_lists.py",),
+    "vml/client/flow.py": ("tests/client/test_client_flow.py",),
+    "vml/client/receipts.py": ("tests/client/test_client_receipts.py",),
     "vml/backends/exact/specs.py": ("tests/backends/sumcheck/test_payload.py",),
     "vml/backends/exact/statement.py": ("tests/backends/exact/test_statement.py",),
     "vml/backends/ezkl/payload.py": ("tests/tampering/test_ezkl_statement.py", "tests/backends/ezkl/test_bytes.py"),

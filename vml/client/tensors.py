@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -195,29 +196,39 @@ def _from_bytes(name: str, data: bytes, shape: Sequence[int], dtype: np.dtype[An
     return array
 
 
+_WRITTEN_AS: Mapping[str, set[type]] = {"b": {bool}, "f": {int, float}}
+"""What numbers of a kind may be in JSON: 1.0 is no integer, and true is no number."""
+
+
 def _from_json(name: str, data: Any, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
-    if not isinstance(data, list):
-        raise BadTensor(f"tensor {name!r} has no data")
-    try:
-        array = np.asarray(data)  # refuses ragged lists
-    except (ValueError, OverflowError):
-        array = np.empty(0, dtype=object)
-    if data == []:
-        array = np.empty(0, dtype=dtype)
-    flat = array.size == math.prod(shape) and array.ndim == 1
-    if not flat and array.shape != tuple(shape):
+    flat = _flat(data, shape)
+    if flat is None:
         raise BadTensor(f"tensor {name!r}: data are not {math.prod(shape)} numbers of shape {list(shape)}")
-    # A type of its own for what each kind may come as: 1.0 is no integer, and true is no number.
-    kinds = {"b": "b", "f": "iuf"}.get(dtype.kind, "iu")
-    if array.dtype.kind not in kinds:
+    if not set(map(type, flat)) <= _WRITTEN_AS.get(dtype.kind, {int}):
         raise BadTensor(f"tensor {name!r}: data are not numbers of {NAMES[str(dtype)]}")
-    with np.errstate(over="ignore", invalid="ignore"):
-        cast: Array = array.astype(dtype)
-    if dtype.kind in "iu" and not np.array_equal(cast, array):
-        raise BadTensor(f"tensor {name!r}: a number does not fit {NAMES[str(dtype)]}")
-    if dtype.kind == "f" and not np.isfinite(cast).all():
-        raise BadTensor(f"tensor {name!r}: a number does not fit {NAMES[str(dtype)]}")
-    return cast.reshape(shape)
+    too_large = BadTensor(f"tensor {name!r}: a number does not fit {NAMES[str(dtype)]}")
+    try:
+        with np.errstate(over="ignore"):
+            array: Array = np.array(flat, dtype=np.float64 if dtype.kind == "f" else dtype).astype(dtype)
+    except OverflowError:
+        raise too_large from None
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        raise too_large
+    return array.reshape(shape)
+
+
+def _flat(data: Any, shape: Sequence[int]) -> list[Any] | None:
+    """The numbers of a list that is flat, or nested as the shape says; None for any other."""
+    if not isinstance(data, list):
+        return None
+    if not data or not isinstance(data[0], list):
+        return data if len(data) == math.prod(shape) else None
+    level = [data]
+    for size in shape:
+        if not all(isinstance(part, list) and len(part) == size for part in level):
+            return None
+        level = list(chain.from_iterable(level))
+    return level
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
