@@ -284,3 +284,12 @@ def test_making_proofs_of_nothing_is_a_callers_mistake() -> None:
             tree.inclusion_ranges(index, size)
     with pytest.raises(ValueError):
         tree.consistency_ranges(4, 3)
+
+
+def test_every_full_range_has_a_number_of_its_own() -> None:
+    nodes = [(level, index) for level in range(6) for index in range(64 >> level)]
+    assert len({tree.position(node) for node in nodes}) == len(nodes)
+    for level, index in nodes:
+        if level:
+            left, right = tree.position((level - 1, 2 * index)), tree.position((level - 1, 2 * index + 1))
+            assert 2 * tree.position((level, index)) == left + right

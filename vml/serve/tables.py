@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -20,25 +21,31 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    desc,
 )
 
 metadata = MetaData()
+
+schema = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+"""One row: the version of these tables."""
 
 claims = Table(
     "claims",
     metadata,
     Column("digest", LargeBinary(32), primary_key=True),
-    Column("model", LargeBinary(32), nullable=False, index=True),
+    Column("model", LargeBinary(32), nullable=False),
     Column("input", LargeBinary(32), nullable=False),
     Column("output", LargeBinary(32), nullable=False),
     Column("context", LargeBinary(32), nullable=False),
     Column("semantics", String(64), nullable=False),
-    Column("model_name", String(255), nullable=False, index=True),
+    Column("model_name", String(255), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("log_index", BigInteger, nullable=False, unique=True),
     Column("receipt", LargeBinary, nullable=False),
     Column("outputs", LargeBinary, nullable=False),
     Column("client", String(255), nullable=False),
+    Index("claims_of_model", "model", "log_index"),
+    Index("claims_of_name", "model_name", "log_index"),
 )
 
 inputs = Table(
@@ -77,7 +84,10 @@ jobs = Table(
     Column("error", Text, nullable=False),
     Column("proof_claims", LargeBinary, nullable=False),
     UniqueConstraint("claim", "backend", name="one_job_a_claim_and_backend"),
-    Index("jobs_in_line", "state", "priority", "created_at"),
+    Index("jobs_in_line", "state", desc("priority"), "created_at", "id"),
+    Index("jobs_leased", "state", "lease_until"),
+    Index("jobs_by_age", "created_at"),
+    Index("jobs_ended", "state", "finished_at"),
 )
 
 proofs = Table(
@@ -91,6 +101,16 @@ proofs = Table(
     Column("created_at", Float, nullable=False),
     Column("job", String(32), nullable=False),
 )
+
+proved = Table(
+    "proved",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("claim", LargeBinary(32), primary_key=True),
+    Column("backend", String(64), primary_key=True),
+    ForeignKeyConstraint(["claim", "backend"], ["proofs.claim", "proofs.backend"]),
+)
+"""Which proof is about a claim: the answered one, or that of a backend with arithmetic of its own."""
 
 idempotency = Table(
     "idempotency",
@@ -114,11 +134,10 @@ log_entries = Table(
 log_nodes = Table(
     "log_nodes",
     metadata,
-    Column("level", Integer, primary_key=True),
-    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("hash", LargeBinary(32), nullable=False),
 )
-"""Every full subtree of the log: (level, index) covers the entries index * 2^level and the 2^level - 1 after it."""
+"""The root of every full range of the log, by `vml.transparency.tree.position`."""
 
 log_checkpoints = Table(
     "log_checkpoints",

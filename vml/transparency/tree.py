@@ -74,6 +74,12 @@ def full_ranges(start: int, end: int) -> list[Node]:
     return found
 
 
+def position(node: Node) -> int:
+    """One number for a full range: entry i has 2 i, each range the number between the two that it is made of."""
+    level, index = node
+    return ((2 * index + 1) << level) - 1
+
+
 def grown(size: int, edge: Mapping[Node, bytes], leaves: Sequence[bytes]) -> dict[Node, bytes]:
     """What appending entries adds to the full ranges.
 
