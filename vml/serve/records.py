@@ -27,6 +27,7 @@ class State(StrEnum):
         return self in ENDS
 
 
+MAX_PRIORITY = 1_000_000
 ENDS = frozenset({State.PROVED, State.FAILED, State.CANCELLED})
 
 
@@ -40,6 +41,9 @@ class NewJob:
         max_attempts: how often it may be begun before it fails.
         sample: one in so many is proved, of those that a beacon chooses; 1 proves it anyhow.
         beacon_round: the beacon's round that decides, still to come when the claim was made; None where none does.
+
+    Raises:
+        ValueError: an argument out of its bounds.
     """
 
     backend: str
@@ -47,6 +51,21 @@ class NewJob:
     max_attempts: int = 3
     sample: int = 1
     beacon_round: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.backend) <= 64:
+            raise ValueError("the name of a backend has 1 to 64 characters")
+        if not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
+            raise ValueError(f"priority is within -{MAX_PRIORITY} to {MAX_PRIORITY}, not {self.priority}")
+        if not 1 <= self.max_attempts <= 100:
+            raise ValueError(f"a job is begun 1 to 100 times, not {self.max_attempts}")
+        if not 1 <= self.sample <= 1 << 32:
+            raise ValueError(f"one in {self.sample} is no sample")
+
+    @property
+    def first_state(self) -> State:
+        """Where such a job begins."""
+        return State.QUEUED if self.beacon_round is None or self.sample == 1 else State.WAITING
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,9 @@ class NewAnswer:
         client: name of the API key that asked; empty where none is needed.
         idempotency_key: of the request; None where it has none.
         request_hash: 32-byte hash of the request, compared when its idempotency key comes again.
+
+    Raises:
+        ValueError: a text that is too long, or a proof is asked for and there is nothing to start it from.
     """
 
     claim: Claim
@@ -77,6 +99,16 @@ class NewAnswer:
     client: str = ""
     idempotency_key: str | None = None
     request_hash: bytes = b""
+
+    def __post_init__(self) -> None:
+        texts = (self.semantics, 64), (self.model_name, 255), (self.client, 255), (self.idempotency_key or "", 255)
+        for value, longest in texts:
+            if len(value) > longest or "\0" in value:
+                raise ValueError(f"a text of at most {longest} characters was expected, without NUL")
+        if self.idempotency_key is not None and len(self.request_hash) != 32:
+            raise ValueError("an idempotency key comes with the 32-byte hash of its request")
+        if self.job is not None and not self.inputs:
+            raise ValueError("a proof starts from inputs, and none are given")
 
 
 @dataclass(frozen=True)

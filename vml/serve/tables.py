@@ -75,7 +75,7 @@ jobs = Table(
     Column("lease_token", String(32), nullable=False),
     Column("lease_until", Float, nullable=False),
     Column("cancel_asked", Boolean, nullable=False),
-    Column("sample", Integer, nullable=False),
+    Column("sample", BigInteger, nullable=False),
     Column("beacon_round", BigInteger),
     Column("created_at", Float, nullable=False),
     Column("started_at", Float),
