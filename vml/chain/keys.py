@@ -18,6 +18,7 @@ from vml.errors import BackendUnavailable, ChainError
 
 PRIVATE_KEY, PASSWORD = "VML_PRIVATE_KEY", "VML_KEYSTORE_PASSWORD"
 MAX_KEYSTORE_BYTES = 1 << 16
+HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 _KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 
@@ -53,6 +54,27 @@ class Signer:
         from eth_account.messages import SignableMessage
 
         return bytes(self._account.sign_message(SignableMessage(b"\x01", domain, message)).signature)
+
+
+def recover(domain: bytes, message: bytes, signature: bytes) -> str:
+    """Whose signature of an EIP-712 message this is: an address with checksum.
+
+    Args:
+        domain: 32-byte domain separator.
+        message: 32-byte struct hash.
+        signature: 65 bytes r, s, v; s in the lower half, v 27 or 28, as contracts take it.
+
+    Raises:
+        ValueError: it is nobody's, or not in this form.
+    """
+    from eth_account.messages import SignableMessage
+
+    if len(signature) != 65 or signature[64] not in (27, 28) or int.from_bytes(signature[32:64], "big") > HALF_ORDER:
+        raise ValueError("a signature is r, s and v: 65 bytes, s in the lower half of the order, v 27 or 28")
+    try:
+        return str(_accounts().recover_message(SignableMessage(b"\x01", domain, message), signature=signature))
+    except Exception:  # the library's own errors; none of them says more
+        raise ValueError("the signature is nobody's") from None
 
 
 def from_private_key(key: str) -> Signer:

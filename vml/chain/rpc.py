@@ -194,6 +194,16 @@ REMEDIES = {
     "BackendEquivocated": "somebody proved two outputs for one input; the backend is shut off for this model",
     "OwnableUnauthorizedAccount": "only the router's owner may do that",
     "NotModelOwner": "only who registered the model may do that",
+    "KeyUnknown": "the key was not admitted there under the rules that the model's owner accepts: vml tee admit",
+    "KeyIsRevoked": "the key was revoked for good: attest and admit another one",
+    "KeyIsExpired": "the key ended: admit it again with new evidence (vml tee renew), or attest another one",
+    "EpochRotated": "the model's owner accepts keys of a later epoch only",
+    "ModeRefused": "the model's owner does not accept keys that came in this way",
+    "SimulatedEvidence": "simulated evidence counts on the chain ids of test nodes only",
+    "NotLater": "the key lasts as long already: renew it with newer evidence",
+    "AdmissionIsExpired": "the attestors' signatures are over their deadline: have them sign again",
+    "NotAnAttestor": "who signed is not in the rules, or signed for another chain, contract or key",
+    "BlockUnknown": "the block is too old, a contract knows the last 256: ask the attester with a newer one's nonce",
     "BackendsAreLocked": "the owner locked the model's backends: register the model from another account",
 }
 """What to do about errors of our contracts."""

@@ -14,12 +14,19 @@ from vml.chain.ezkl_adapter import encode_proof
 from vml.chain.generate import Generated
 from vml.chain.rpc import Refused
 from vml.chain.steps import REGISTRY, ROUTER, abi_address, code_of
+from vml.chain.tee_receipt import encode_admitted, encode_receipt
 from vml.errors import ChainError, ProofRejected
 from vml.keccak import keccak256
 from vml.proof import Proof
 
 REFUSALS = ("InvalidProof", "ProofTooShort", "ModelMismatch")
 """Errors of the router that mean: the proof does not prove the claim. All others are about what is deployed."""
+
+KEY_ERRORS = (
+    *("KeyUnknown", "KeyIsRevoked", "KeyIsExpired", "EpochRotated", "IssuedOutOfTime"),
+    *("ModeRefused", "ModeUnsupported", "SimulatedEvidence", "MetadataMalformed"),
+)
+"""Errors of TeeVerifier behind the router's InvalidProof that are about what was admitted, not about the proof."""
 
 
 def encode_bundle(proof: Proof) -> bytes:
@@ -36,8 +43,15 @@ def encode_bundle(proof: Proof) -> bytes:
     return proof.selector + abi.encode(["address", "bytes32", "bytes32", "uint256"], words)
 
 
-ENCODERS: dict[str, Callable[[Proof], bytes]] = {"ezkl": encode_proof, "optimistic": encode_bundle}
+ENCODERS: dict[str, Callable[[Proof], bytes]] = {
+    "ezkl": encode_proof,
+    "optimistic": encode_bundle,
+    "tee": encode_receipt,
+}
 """How each backend's proofs reach a contract."""
+
+PLACED: dict[str, Callable[[Chain, str, bytes, Proof], bytes]] = {"tee": encode_admitted}
+"""Likewise, of backends whose encoding has a part that only router and entry tell."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,9 @@ def verify_on(chain: Chain, router: str, key: bytes, proof: Proof) -> Accepted:
 
     Raises:
         ProofRejected: the router refused the proof; with the adapter's reason where it gives one.
-        ChainError: the router cannot say: no route, an unknown or deprecated model, no such contract.
+        ChainError: the router cannot say: no route, an unknown or deprecated model, no such contract; or the key that
+            signed is not admitted (any more), with the registry's error by name.
+        EvidenceRejected: a receipt that its key did not sign.
         MalformedProof: the payload is not one of its scheme.
     """
     encoding = encode(proof)
@@ -85,13 +101,17 @@ def verify_on(chain: Chain, router: str, key: bytes, proof: Proof) -> Accepted:
     words = (claim.model, claim.input, claim.output, claim.context)
     contract = artifacts.load(ROUTER).abi
     chain.require_code(router)
+    if proof.backend in PLACED:
+        encoding = PLACED[proof.backend](chain, router, key, proof)
     try:
         selector = chain.call(router, contract, "verifyEntry", key, words, encoding)
     except ChainError as error:
-        if error.error in REFUSALS:
-            reason = _reason(chain, router, key, words, encoding) if error.error == "InvalidProof" else ""
-            raise ProofRejected(f"on chain: the router answers {error.error}{reason}") from None
-        raise
+        if error.error not in REFUSALS:
+            raise
+        why = _adapters_word(chain, router, key, words, encoding) if error.error == "InvalidProof" else None
+        if isinstance(why, ChainError):
+            raise why from None
+        raise ProofRejected(f"on chain: the router answers {error.error}{why or ''}") from None
     if selector != encoding[:4]:
         raise ChainError(f"the router at {router} answers for another scheme: it is no VmlRouter")
     data = abi.encode_call(contract, "verifyEntry", (key, words, encoding))
@@ -145,8 +165,14 @@ def encode(proof: Proof) -> bytes:
     return ENCODERS[proof.backend](proof)
 
 
-def _reason(chain: Chain, router: str, key: bytes, words: tuple[bytes, ...], encoding: bytes) -> str:
-    """Why the adapter refused: the router does not repeat it, the adapter says it again when asked itself."""
+def _adapters_word(
+    chain: Chain, router: str, key: bytes, words: tuple[bytes, ...], encoding: bytes
+) -> str | ChainError:
+    """Why the adapter refused: the router does not repeat it, the adapter says it again when asked itself.
+
+    Returns:
+        Words about the proof; or the adapter's error, where that is one of `KEY_ERRORS`.
+    """
     try:
         adapter, _ = chain.call(router, artifacts.load(ROUTER).abi, "routes", encoding[:4])
         registry = abi_address(chain.call(router, artifacts.load(ROUTER).abi, "registry"))
@@ -156,6 +182,8 @@ def _reason(chain: Chain, router: str, key: bytes, words: tuple[bytes, ...], enc
     except Refused:
         return ""
     except ChainError as error:
+        if error.error in KEY_ERRORS:
+            return error
         return f", because the adapter says {error.error}" if error.error else ""
     return ", because the proof system refuses the proof"
 

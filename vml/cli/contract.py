@@ -6,18 +6,18 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vml.cli import arguments as args
+from vml.cli import contract_list as listing
 from vml.cli import contract_show as show
-from vml.cli.contract_work import deployment_file, work_of
+from vml.cli.contract_work import Receipts, deployment_file, work_of
 from vml.cli.output import Debug, Json, Output, Quiet, command_app, hexed
 from vml.errors import ChainError
 
 if TYPE_CHECKING:
-    from vml.chain.client import Chain
     from vml.chain.deployment import Deployment
     from vml.chain.generate import Generated
     from vml.chain.verify import Accepted
@@ -109,6 +109,15 @@ def deploy(
     profile: Annotated[
         str | None, typer.Option("--profile", metavar="NAME", help="Terms for MODEL: local, fast-l2, l1-safe.")
     ] = None,
+    rules: Annotated[
+        Path | None, typer.Option("--rules", metavar="FILE", help="Accept MODEL's attested keys (vml tee rules).")
+    ] = None,
+    modes: Annotated[
+        str | None, typer.Option("--modes", metavar="MODES", help="With --rules: quorum, on-chain, zk; default: first.")
+    ] = None,
+    min_epoch: Annotated[
+        int | None, typer.Option("--min-epoch", metavar="N", min=0, help="With --rules: lowest epoch of a key.")
+    ] = None,
     guardian: Annotated[
         str | None, typer.Option("--guardian", metavar="0x", help="Who else may freeze routes of a new router.")
     ] = None,
@@ -125,7 +134,8 @@ def deploy(
     """Deploy router, registry, adapter and verifier, register the model, and let the one speak for the other.
 
     Of a compiled MODEL: instead of a generated verifier a dispute game, with the model registered in it, so that claims
-    on it can be asserted (`vml dispute`) and count when they are final under the profile's terms.
+    on it can be asserted (`vml dispute`) and count when they are final under the profile's terms. With --rules: the
+    registry of attested keys, so that receipts of keys that come in under these rules (`vml tee admit`) count.
 
     Each step asks the chain whether it is done already, and is written to the deployment file before it is sent: run
     the same command again after anything, and it goes on where it stopped. Without --rpc it is a rehearsal.
@@ -137,7 +147,7 @@ def deploy(
     from vml.chain.transactions import Limits
 
     out = Output(as_json, quiet)
-    work = work_of(folder, profile, rpc is None)
+    work = work_of(folder, profile, Receipts.of(rules, modes, min_epoch), rpc is None)
     wishes = Wishes(
         router=router and address(router, "--router"),
         verifier=verifier and address(verifier, "--verifier"),
@@ -148,7 +158,7 @@ def deploy(
         embedded = connect(None, chain_id=chain)
         state = work.run(embedded, None, out.note, wishes)
         out.note("a rehearsal: it would succeed; nothing is kept. Give --rpc to deploy on a chain")
-        value = {**_deployment(state), "file": None, "rules": embedded.rules, "kept": False}
+        value = {**listing.deployment(state), "file": None, "rules": embedded.rules, "kept": False}
     else:
         file = deployment_file(folder, resume)
         files.require_writable(file)
@@ -160,7 +170,7 @@ def deploy(
             blocks = confirmations or (1 if node.chain_id in TEST_CHAINS else CONFIRMATIONS)
             node.limits = Limits(blocks, timeout, max_fee)
             state = work.run(node, file, out.note, wishes)
-        value = {**_deployment(state), "file": str(file), "rules": node.rules, "kept": True}
+        value = {**listing.deployment(state), "file": str(file), "rules": node.rules, "kept": True}
     out.result(value, lambda console: show.deployment(console, value))
 
 
@@ -241,9 +251,9 @@ def list_(
     state = load(file)
     if state is None:
         raise FileNotFoundError(2, "no deployment file; `vml contract deploy` writes it", str(file))
-    value = {**_deployment(state), "file": str(file), "checked": rpc is not None, "problems": []}
+    value = {**listing.deployment(state), "file": str(file), "checked": rpc is not None, "problems": []}
     if rpc is not None:
-        _compare(rpc, state, value)
+        listing.compare(rpc, state, value)
     Output(as_json, quiet).result(value, lambda console: show.deployment(console, value))
     if value["problems"]:
         raise typer.Exit(ChainError.exit_code)
@@ -258,6 +268,8 @@ def _verify_here(out: Output, envelope: Proof, folder: Path | None) -> Accepted:
     asking.encode(envelope)
     if envelope.backend == "optimistic":
         raise ValueError("only its chain knows whether an assertion is final: give --rpc")
+    if envelope.backend == "tee":
+        raise ValueError("only a chain knows which keys came in: give --rpc")
     return asking.verify_embedded(_generated(out, envelope, folder), envelope)
 
 
@@ -324,57 +336,6 @@ def _finished(file: Path) -> Deployment:
     if "key" not in state.model or "router" not in state.contracts:
         raise ChainError(f"{file} is an unfinished deployment: run `vml contract deploy` again")
     return state
-
-
-# ---- listing ---------------------------------------------------------------------------------------------------------
-
-
-def _compare(rpc: str, state: Deployment, value: dict[str, Any]) -> None:
-    """Say of each contract, and of the model's entry, whether the chain has it."""
-    from vml.chain.client import connect
-
-    chain = connect(rpc, chain_id=state.chain_id)
-    if chain.genesis() != state.genesis:
-        raise ChainError("the node is on another chain with the same id: its first block differs")
-    for name, placed in state.contracts.items():
-        try:
-            chain.require_code(placed.address, placed.code_hash)
-            value["contracts"][name]["state"] = "there"
-        except ChainError as error:
-            value["contracts"][name]["state"] = "missing or changed"
-            value["problems"].append(f"{name}: {error}")
-    if not value["problems"] and "key" in state.model:
-        value["problems"] += _entry_problems(chain, state)
-
-
-def _entry_problems(chain: Chain, state: Deployment) -> list[str]:
-    from vml.chain import artifacts
-    from vml.chain.steps import ROUTE_ACTIVE, number
-
-    key, selector = (bytes.fromhex(state.model[name][2:]) for name in ("key", "selector"))
-    router, registry = (state.contracts[name].address for name in ("router", "registry"))
-    _, route = chain.call(router, artifacts.load("VmlRouter").abi, "routes", selector)
-    contract = artifacts.load("ModelRegistry").abi
-    _, deprecated, _ = chain.call(registry, contract, "getModel", number(key))
-    _, enabled = chain.call(registry, contract, "backend", key, selector)
-    found = {
-        "the route is not active": route != ROUTE_ACTIVE,
-        "the model is deprecated": deprecated,
-        "the backend is not enabled for the model": not enabled,
-    }
-    return [text for text, wrong in found.items() if wrong]
-
-
-def _deployment(state: Deployment) -> dict[str, Any]:
-    value = state.to_json()
-    return {
-        "chain_id": state.chain_id,
-        "deployer": state.deployer,
-        "contracts": {name: {**placed, "state": "not checked"} for name, placed in sorted(value["contracts"].items())},
-        "steps": value["steps"],
-        "model": value["model"],
-        "pending": None if state.pending is None else {"step": state.pending[0], "hash": state.pending[1].hash},
-    }
 
 
 def _prompt() -> str:

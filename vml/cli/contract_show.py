@@ -35,7 +35,7 @@ def deployment(console: Any, value: dict[str, Any]) -> None:
         add(rows, name, placed["address"], placed["state"], style="bold red" if bad else None)
     console.print(rows)
     more = table("", "")
-    for name in ("model", "key", "scheme", "selector", "terms"):
+    for name in ("model", "key", "scheme", "selector", "terms", "rules"):
         if name in value["model"]:
             add(more, name, value["model"][name])
     if value["pending"]:

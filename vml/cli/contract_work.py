@@ -1,4 +1,4 @@
-"""What `vml contract deploy` is asked to deploy: a generated verifier, or a dispute game with a compiled model."""
+"""What `vml contract deploy` is asked to deploy: a generated verifier, or what a compiled model needs."""
 
 from __future__ import annotations
 
@@ -44,18 +44,45 @@ def deployment_file(folder: Path, resume: Path | None) -> Path:
     return folder.with_name(f"{folder.name}.{FILE}") if is_model(folder) else folder / FILE
 
 
-def work_of(folder: Path, profile: str | None, rehearsal: bool) -> Work:
+@dataclass(frozen=True)
+class Receipts:
+    """Which attested keys a model's owner accepts, as options say it."""
+
+    rules: Path
+    modes: str | None
+    minimum_epoch: int
+
+    @classmethod
+    def of(cls, rules: Path | None, modes: str | None, minimum_epoch: int | None) -> Receipts | None:
+        """None where no rules are given.
+
+        Raises:
+            ValueError: the other options without rules.
+        """
+        if rules is not None:
+            return cls(rules, modes, minimum_epoch or 0)
+        if modes is not None or minimum_epoch is not None:
+            raise ValueError("--modes and --min-epoch say which attested keys count: give their --rules")
+        return None
+
+
+def work_of(folder: Path, profile: str | None, receipts: Receipts | None, rehearsal: bool) -> Work:
     """Read a folder.
 
     Args:
         folder: that `vml contract generate` or `vml compile` wrote.
         profile: of the terms, for a compiled model.
+        receipts: which attested keys are accepted for it, instead.
         rehearsal: nothing is kept, so that any terms will do.
 
     Raises:
-        ValueError: no profile for a compiled model, one for something else, or none of that name.
+        ValueError: neither profile nor rules for a compiled model, one of them for something else, or none such.
         ChainError, UnsupportedModel: the folder is damaged, or neither.
     """
+    if receipts is not None:
+        if profile is not None:
+            raise ValueError("--profile is of a dispute game, --rules of attested keys: one deployment for each")
+        return _tee(folder, receipts)
     return _optimistic(folder, profile, rehearsal) if is_model(folder) else _ezkl(folder, profile)
 
 
@@ -80,9 +107,25 @@ def _optimistic(folder: Path, profile: str | None, rehearsal: bool) -> Work:
 
     name = profile or ("local" if rehearsal else "")
     if name not in PROFILES:
-        raise ValueError(f"give --profile, which terms to accept: {', '.join(PROFILES)}")
+        raise ValueError(f"give --profile, which terms to accept: {', '.join(PROFILES)}; or --rules, which keys")
     graph = Model.load(folder).graph
     return Work(
         lambda chain, file, say, wishes: OptimisticDeployer(chain, file, say).run(graph, PROFILES[name], wishes),
         "the profile local is for test nodes: nobody has time to dispute" if name == "local" else "",
+    )
+
+
+def _tee(folder: Path, receipts: Receipts) -> Work:
+    from vml.chain.deploy_tee import TeeDeployer
+    from vml.chain.tee_rules import Rules, modes_of
+    from vml.model import Model
+
+    if not is_model(folder):
+        raise ValueError("--rules is about a compiled model: a generated verifier has no attested keys")
+    rules = Rules.load(receipts.rules)
+    modes = rules.modes[:1] if receipts.modes is None else modes_of(receipts.modes)
+    model, epoch = Model.load(folder).commitment, receipts.minimum_epoch
+    return Work(
+        lambda chain, file, say, wishes: TeeDeployer(chain, file, say).run(model, rules, modes, epoch, wishes),
+        "one attestor alone lets keys in" if rules.threshold == 1 else "",
     )

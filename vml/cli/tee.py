@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vml.cli import tee_chain, tee_rules
 from vml.cli import tee_show as show
 from vml.cli.arguments import Seed, read_moment
 from vml.cli.attested import DEFAULT_SEED
 from vml.cli.output import Debug, Json, Output, Quiet, command_app, hexed
+from vml.cli.tee_anchors import anchors, simulator
 
 if TYPE_CHECKING:
-    from vml.tee.anchors import TrustAnchors
     from vml.tee.evidence import Evidence
 from vml.tee.verified import Verified
 
@@ -79,7 +80,7 @@ def verify(
     moment, asked = read_moment(at), None if nonce is None else _unhex(nonce, "--nonce")
     rules = None if policy is None else AppraisalPolicy.load(policy)
     found = _read(evidence, kind, collateral, event_log)
-    verified = verify_evidence(found, _anchors(allow_simulated, seed), moment)
+    verified = verify_evidence(found, anchors(allow_simulated, seed), moment)
     if rules is None and not claims_only:
         raise rejected(Reason.POLICY_INCOMPLETE, "genuine, and without --policy not accepted (or use --claims-only)")
     result = None if rules is None else appraise(verified, rules, moment, asked)
@@ -109,7 +110,7 @@ def forecast(
 
     moment = read_moment(at)
     found = _read(evidence, kind, collateral, event_log)
-    verified = verify_evidence(found, _anchors(allow_simulated, seed), moment)
+    verified = verify_evidence(found, anchors(allow_simulated, seed), moment)
     end = verified.not_after
     value = {
         "kind": str(verified.kind),
@@ -175,11 +176,11 @@ def simulate(
 
     Formats and signatures are real, roots are not: it is refused wherever --allow-simulated is not given. For tests.
     """
-    simulator, moment = _simulator(), read_moment(at)
-    data = simulator.DEFAULT_REPORT_DATA if report_data is None else _unhex(report_data, "--report-data")
+    simulated, moment = simulator(), read_moment(at)
+    data = simulated.DEFAULT_REPORT_DATA if report_data is None else _unhex(report_data, "--report-data")
     given = dict(_measurement(text) for text in measurement or ())
     log = None if event_log is None else _file(event_log)
-    made = simulator.simulate(
+    made = simulated.simulate(
         kind,
         report_data=data,
         seed=seed,
@@ -190,12 +191,12 @@ def simulate(
         public_key=None if public_key is None else _unhex(public_key, "--public-key"),
         version=quote_version,
     )
-    _save(made, simulator.matching_policy(kind, given, log), output)
+    _save(made, simulated.matching_policy(kind, given, log), output)
     value = {
         "out": str(output),
         "kind": str(made.kind),
         "fault": fault,
-        "refused_as": None if fault is None else str(simulator.EXPECTED[made.kind][simulator.Fault(fault)]),
+        "refused_as": None if fault is None else str(simulated.EXPECTED[made.kind][simulated.Fault(fault)]),
         "seed": seed,
         "at": moment,
         "report_data": hexed(data),
@@ -203,6 +204,10 @@ def simulate(
         "simulated": True,
     }
     Output(as_json, quiet).result(value, lambda console: show.simulated(console, value))
+
+
+tee_rules.add_to(app)
+tee_chain.add_to(app)
 
 
 def _unhex(text: str, name: str) -> bytes:
@@ -259,28 +264,6 @@ def _save(evidence: Evidence, policy: Any, output: Path) -> None:
     files.write_folder(evidence, output, {files.POLICY: text.encode()})
 
 
-def _simulator() -> Any:
-    from vml.errors import BackendUnavailable
-
-    try:
-        from vml import tee_sim
-    except ImportError as error:
-        raise BackendUnavailable(f"{error.name} is missing: pip install 'vml[sim]'") from error
-    return tee_sim
-
-
-def _anchors(allow_simulated: bool, seed: str) -> TrustAnchors:
-    """Whom to trust: said here, and nowhere in the evidence."""
-    from vml.tee.anchors import TrustAnchors
-
-    if allow_simulated:
-        anchors: TrustAnchors = _simulator().anchors(seed)
-        return anchors
-    if seed != DEFAULT_SEED:
-        raise ValueError("--seed names a simulator's keys: it needs --allow-simulated")
-    return TrustAnchors.vendors()
-
-
 def _claims(verified: Verified) -> dict[str, Any]:
     """What genuine evidence says, as JSON."""
     from dataclasses import asdict
@@ -319,7 +302,7 @@ def _second(evidence: Evidence, verified: Verified, at: int, seed: str) -> dict[
 
     if not isinstance(verified, SgxClaims | TdxClaims):
         raise ValueError("--second-engine is about quotes of SGX and TDX")
-    opinion = second_opinion(evidence, at, _simulator().intel_root(seed) if verified.simulated else None)
+    opinion = second_opinion(evidence, at, simulator().intel_root(seed) if verified.simulated else None)
     return {
         "engine": "dcap-qvl",
         "status": opinion.status or None,

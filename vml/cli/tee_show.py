@@ -69,3 +69,77 @@ def _short(item: Any) -> str:
     if isinstance(item, list):
         return "/".join(map(str, item)) or "none"
     return "none" if item is None else str(item)
+
+
+def rules(console: Any, value: dict[str, Any]) -> None:
+    """Say under which rules keys come in."""
+    headline(console, "rules", f"{value['id']} in {value['out']}")
+    rows = table("", "")
+    add(rows, "policy", value["policy"])
+    add(rows, "modes", ", ".join(value["modes"]))
+    if value["threshold"]:
+        add(rows, "attestors", f"{value['threshold']} of\n" + "\n".join(value["attestors"]))
+    if value["attestation"] is not None:
+        add(rows, "quotes checked by", value["attestation"])
+        add(rows, "body types", ", ".join(value["body_types"]))
+        add(rows, "TCB statuses", ", ".join(value["tcb_statuses"]))
+        add(rows, "measurements", "\n".join(value["measurements"]))
+    add(rows, "a key lasts", f"{value['lifetime_s']} s at most")
+    console.print(rows)
+
+
+def attested(console: Any, value: dict[str, Any]) -> None:
+    """Say what an attester answered. Nothing of it is checked."""
+    headline(console, "answered", f"{value['kind']} in {value['out']}; nothing of it is checked yet", "yellow")
+    _rows(console, value, ("nonce", "block", "key_id", "model", "epoch", "not_after"))
+
+
+def endorsed(console: Any, value: dict[str, Any], result: AttestationResult) -> None:
+    """Say what was signed, and what had been found."""
+    headline(console, "endorsed", f"by {value['attestor']} in {value['out']}")
+    _warn(console, value)
+    _rows(console, value, ("chain_id", "contract", "owner", "rules", "key_id", "model", "epoch", "deadline"))
+    lines(console, result.lines()[2:])
+
+
+def admitted(console: Any, value: dict[str, Any]) -> None:
+    """Say that a key is in."""
+    headline(console, "admitted", f"by {value['mode']} on chain {value['chain_id']}, until {value['not_after']}")
+    _warn(console, value)
+    names = ("key_id", "model", "epoch", "record", "evidence_id", "rules", "contract", "owner", "transaction")
+    _rows(console, value, names)
+
+
+def revoked(console: Any, value: dict[str, Any]) -> None:
+    """Say that a key is out for good."""
+    headline(console, "revoked", f"{value['key_id']} of epoch {value['epoch']} on chain {value['chain_id']}")
+    rows = table("mode", "record")
+    for mode, name in value["records"].items():
+        add(rows, mode, name)
+    console.print(rows)
+
+
+def keys(console: Any, value: dict[str, Any]) -> None:
+    """List the keys of a model."""
+    headline(console, f"{len(value['keys'])} keys", f"for {value['model']} on chain {value['chain_id']}")
+    _rows(console, {**value, "modes": ", ".join(value["modes"])}, ("owner", "rules", "modes", "minimum_epoch"))
+    rows = table("key", "epoch", "mode", "state", "until", "accepted")
+    for key in value["keys"]:
+        word = "yes" if key["accepted"] else "no"
+        word += ", simulated" if key["simulated"] else ""
+        style = None if key["accepted"] else "red"
+        add(rows, key["key_id"], str(key["epoch"]), key["mode"], key["state"], str(key["not_after"]), word, style=style)
+    console.print(rows)
+
+
+def _warn(console: Any, value: dict[str, Any]) -> None:
+    if value["simulated"]:
+        headline(console, "simulated", "no machine stands behind it, so it shows nothing", "yellow")
+
+
+def _rows(console: Any, value: dict[str, Any], names: Iterable[str]) -> None:
+    rows = table("", "")
+    for name in names:
+        if value[name] is not None:
+            add(rows, name.replace("_", " "), str(value[name]))
+    console.print(rows)
