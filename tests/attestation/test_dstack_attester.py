@@ -71,6 +71,23 @@ def test_names_that_later_agents_add_are_left_out(tmp_path: Path) -> None:
     assert attest(tmp_path, altered(event_log=json.dumps(later))).event_log == attest(tmp_path, quote).event_log
 
 
+def test_events_of_the_second_form(tmp_path: Path) -> None:
+    """They stay what they are, without the preimage that the verifier makes itself."""
+    digest = dstack_digest(DSTACK_EVENT, "compose-hash", b"c" * 32, 2).hex()
+    second = [EVENTS[0], {**EVENTS[1], "digest": digest, "version": 2}]
+    log = json.dumps(second).encode()
+
+    def answer(path: str, asked: Any) -> tuple[int, bytes]:
+        data = bytes.fromhex(asked["report_data"])
+        made = simulate("tdx", report_data=data, seed=SEED, at=AT, event_log=log)
+        shown = json.dumps([second[0], {**second[1], "preimage": "00"}])
+        return 200, json.dumps({"quote": made.data.hex(), "event_log": shown, "report_data": data.hex()}).encode()
+
+    found = attest(tmp_path, answer).event_log
+    assert found is not None
+    assert json.loads(found) == second
+
+
 @pytest.mark.parametrize(
     ("answer", "match"),
     [
@@ -83,7 +100,8 @@ def test_names_that_later_agents_add_are_left_out(tmp_path: Path) -> None:
         (altered(event_log="[1]"), "no event log"),
         (altered(event_log="[]"), "does not give"),
         (altered(event_log=json.dumps([{**EVENTS[0], "imr": 9}])), "no register"),
-        (altered(event_log=json.dumps([{**EVENTS[1], "version": 2, "preimage": "00"}])), "version 2"),
+        (altered(event_log=json.dumps([{**EVENTS[1], "version": 2}])), "not its content's"),
+        (altered(event_log=json.dumps([{**EVENTS[1], "version": 3}])), "another version"),
         (lambda *_: (400, b'{"error": "no TDX here"}'), "no TDX here"),
         (lambda *_: (200, b"[]"), "no object"),
         (lambda *_: (200, b"{"), "no JSON"),

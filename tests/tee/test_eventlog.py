@@ -12,7 +12,7 @@ import pytest
 from tests.tee.forge_dcap import ANCHORS, NOW, Forgery
 from vml.errors import EvidenceRejected, MalformedProof
 from vml.tee import Reason, TdxClaims, verify_evidence
-from vml.tee.dcap.eventlog import DSTACK_EVENT, MAX_LOG, dstack_digest, read_event_log, replay
+from vml.tee.dcap.eventlog import DSTACK_EVENT, MAX_LOG, dstack_digest, dstack_preimage, read_event_log, replay
 
 SEPARATOR = 4
 SPECIFICATION = b"Spec ID Event03\x00" + bytes(8) + (1).to_bytes(4, "little") + b"\x0c\x00\x30\x00" + b"\x02ab"
@@ -159,7 +159,72 @@ def test_an_events_content_is_its_digests() -> None:
         assert refused.value.reason == Reason.EVENT_LOG_MISMATCH
 
 
+PUBLISHED = b'{"name":"compose-hash","payload":"abcd","type":134217729}'
+"""dstack's own example of what the second form digests."""
+
+
+def second(register: int, name: str, payload: bytes, /, **changes: Any) -> dict[str, Any]:
+    """An event that software adds, in the second form."""
+    digest = dstack_digest(DSTACK_EVENT, name, payload, 2).hex()
+    return entry(register, name, payload, **{"digest": digest, "version": 2, **changes})
+
+
+def test_the_second_form_of_what_software_adds() -> None:
+    assert dstack_preimage(DSTACK_EVENT, "compose-hash", b"\xab\xcd", 2) == PUBLISHED
+    shown = second(3, "compose-hash", b"\xab\xcd", preimage=PUBLISHED.hex())
+    left_out = second(3, "compose-hash", b"\xab\xcd", digest="")
+    for item in (shown, left_out, second(3, "compose-hash", b"\xab\xcd")):
+        (event,) = read_event_log(as_json(item))
+        assert (event.register, event.event_type, event.name) == (3, DSTACK_EVENT, "compose-hash")
+        assert (event.digest, event.content, event.bound) == (sha384(PUBLISHED), b"\xab\xcd", True)
+    first_form = dstack_preimage(DSTACK_EVENT, "a", b"1")
+    assert len(read_event_log(as_json(entry(3, "a", b"1", preimage=first_form.hex()), shown))) == 2
+
+
+def test_names_of_the_second_form() -> None:
+    """There a colon, a quotation mark or a line end of a name makes an event of its own; surrogates are no text."""
+    names = ("e:f", 'a","payload":"00', "a\nb", "ä\u2028")
+    events = read_event_log(as_json(*(second(3, name, b"") for name in names)))
+    assert [event.name for event in events] == list(names)
+    assert len({event.digest for event in events}) == len(names)
+    with pytest.raises(MalformedProof):
+        read_event_log(as_json(second(3, "e", b"", event="\ud800")))
+
+
+def test_an_event_of_one_form_is_not_one_of_the_other() -> None:
+    one, other = entry(3, "app-id", b"\x01"), second(3, "app-id", b"\x01")
+    wrong = [
+        one | {"version": 2},
+        {**other, "digest": one["digest"]},
+        {name: value for name, value in other.items() if name != "version"},
+        other | {"event_payload": "02"},
+        other | {"event": "app-ie"},
+        second(3, "compose-hash", b"\xab\xcd", preimage=PUBLISHED[:-1].hex()),
+        second(3, "compose-hash", b"\xab\xcd", preimage=(PUBLISHED + b" ").hex()),
+        one | {"preimage": ""},
+    ]
+    for item in wrong:
+        with pytest.raises(EvidenceRejected) as refused:
+            read_event_log(as_json(item))
+        assert refused.value.reason == Reason.EVENT_LOG_MISMATCH
+
+
+def test_names_that_stand_twice() -> None:
+    """Readers differ in which of two values counts, so there is no good one."""
+    text = as_json(entry(3, "app-id", b"\x01")).replace(b'"imr": 3', b'"imr": 2, "imr": 3')
+    assert text.count(b'"imr"') == 2
+    with pytest.raises(MalformedProof, match="twice"):
+        read_event_log(text)
+
+
+FIRMWARE = {"imr": 0, "event_type": 1, "digest": "00" * 48, "event": "", "event_payload": ""}
 WRONG_ENTRIES: list[Any] = [
+    *(entry(3, "e", b"", version=value) for value in (0, 1, 3, "2", True, 2.0, None)),
+    *(second(3, "e", b"", preimage=value) for value in ("0", 5, None, "0x")),
+    second(3, "e", b"", hash_input=""),
+    FIRMWARE | {"version": 2},
+    FIRMWARE | {"preimage": ""},
+    *({name: value for name, value in entry(3, "e", b"").items() if name != missing} for missing in entry(3, "e", b"")),
     None,
     [],
     {},
@@ -188,7 +253,9 @@ def test_malformed_lists(log: bytes) -> None:
         read_event_log(log)
 
 
-@pytest.mark.parametrize("log", [CCEL, as_json(entry(3, "app-id", b"\x01"), entry(1, "x", b""))])
+@pytest.mark.parametrize(
+    "log", [CCEL, as_json(entry(3, "app-id", b"\x01"), second(3, "k", b"\x02"), entry(1, "x", b""))]
+)
 def test_a_quote_with_its_log(log: bytes) -> None:
     events = read_event_log(log)
     registers = replay(events)

@@ -5,8 +5,9 @@ SHA-384(register || digest). A log lists the digests, and what they were made fr
 
 * **CCEL**: the binary table of the firmware (TCG's crypto-agile form; measurement register n + 1 is RTMR n, 0 is MRTD).
 * **JSON**: dstack's list of ``{"imr", "event_type", "digest", "event", "event_payload"}``. Events that software adds
-  (type 0x08000001) have the digest SHA-384(type || ":" || event || ":" || payload), type in four bytes little endian;
-  it may be left out.
+  (type 0x08000001) have a digest that follows from the rest, and may be left out: SHA-384(type || ":" || event || ":"
+  || payload), type in four bytes little endian; with ``"version": 2`` SHA-384 of the canonical JSON (RFC 8785)
+  ``{"name", "payload", "type"}``, payload in hex. They may show that text besides, in hex as ``preimage``.
 
 Replaying shows that the digests are the measured ones. It says nothing about the content of an event unless its digest
 is that content's, which `LogEvent.bound` tells: many firmware events carry something else than what was digested.
@@ -22,7 +23,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from vml.canonical import require_shallow
+from vml import canonical
 from vml.tee.reasons import Reason, malformed, rejected
 from vml.tee.verified import LogEvent
 
@@ -33,6 +34,8 @@ DSTACK_EVENT = 0x08000001
 NO_ACTION = 3
 SHA384 = 0x000C
 JSON_NAMES = {"imr", "event_type", "digest", "event", "event_payload"}
+DSTACK_NAMES = {"version", "preimage"}
+"""Of events that software adds, where they are there."""
 
 _SPEC_ID = b"Spec ID Event03\x00"
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
@@ -58,44 +61,82 @@ def replay(events: Iterable[LogEvent]) -> tuple[bytes, bytes, bytes, bytes]:
     return registers[0], registers[1], registers[2], registers[3]
 
 
-def dstack_digest(event_type: int, name: str, payload: bytes) -> bytes:
-    """The digest of an event that software adds."""
-    return hashlib.sha384(event_type.to_bytes(4, "little") + b":" + name.encode() + b":" + payload).digest()
+def dstack_preimage(event_type: int, name: str, payload: bytes, version: int = 1) -> bytes:
+    """What the digest of an event that software adds is made of.
+
+    Args:
+        version: 1, where a colon in the name makes another event's bytes; 2, where every event has its own.
+
+    Raises:
+        ValueError: the name is not text.
+    """
+    if version == 1:
+        return event_type.to_bytes(4, "little") + b":" + name.encode() + b":" + payload
+    return canonical.encode({"name": name, "payload": payload.hex(), "type": event_type})
+
+
+def dstack_digest(event_type: int, name: str, payload: bytes, version: int = 1) -> bytes:
+    """The digest of an event that software adds: SHA-384 of `dstack_preimage`, 48 bytes."""
+    return hashlib.sha384(dstack_preimage(event_type, name, payload, version)).digest()
 
 
 def _read_json(data: bytes) -> tuple[LogEvent, ...]:
     try:
-        require_shallow(data)
-        items = json.loads(data.decode("utf-8"))
+        canonical.require_shallow(data)
+        items = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise malformed("event log", str(error)) from error
     # What begins with [ is a list.
     return tuple(_json_event(item) for item in items)
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name that stands twice")
+    return found
+
+
 def _json_event(item: Any) -> LogEvent:
-    if not isinstance(item, dict) or set(item) != JSON_NAMES:
-        raise malformed("event log", f"an entry without exactly {', '.join(sorted(JSON_NAMES))}")
+    if not isinstance(item, dict) or not set(item) >= JSON_NAMES:
+        raise malformed("event log", f"an entry without {', '.join(sorted(JSON_NAMES))}")
     register, event_type, name = item["imr"], item["event_type"], item["event"]
     if type(register) is not int or not 0 <= register < REGISTERS:
         raise malformed("event log", "imr is no register")
     if type(event_type) is not int or not 0 <= event_type < 1 << 32 or not isinstance(name, str):
         raise malformed("event log", "event_type or event")
-    # Software's register: a digest names its event in dstack's form alone, and there the first colon ends the name.
-    if register == REGISTERS - 1 and (event_type != DSTACK_EVENT or ":" in name):
-        raise malformed("event log", f"event {name!r} of RTMR 3 is not named by its digest")
+    if set(item) - JSON_NAMES - (DSTACK_NAMES if event_type == DSTACK_EVENT else set()):
+        raise malformed("event log", f"unknown fields of event {name!r}")
     digest, content = _hex(item["digest"]), _hex(item["event_payload"])
     if len(digest) != DIGEST and not (event_type == DSTACK_EVENT and not digest):
         raise malformed("event log", f"a digest of {len(digest)} bytes")
-    if event_type != DSTACK_EVENT:
-        return LogEvent(register, event_type, digest, name, content, hashlib.sha384(content).digest() == digest)
+    if event_type == DSTACK_EVENT:
+        return _dstack_event(item, digest, content)
+    # Software's register: a digest names its event in dstack's forms alone.
+    if register == REGISTERS - 1:
+        raise malformed("event log", f"event {name!r} of RTMR 3 is not named by its digest")
+    return LogEvent(register, event_type, digest, name, content, hashlib.sha384(content).digest() == digest)
+
+
+def _dstack_event(item: dict[str, Any], digest: bytes, content: bytes) -> LogEvent:
+    """An event that software adds: its digest, where there is one, and its preimage are what the rest gives."""
+    register, name, version = item["imr"], item["event"], 1
+    if "version" in item:
+        version = item["version"]
+        # Version 1 is not written: it would be a second way to say the same.
+        if type(version) is not int or version != 2:
+            raise malformed("event log", f"event {name!r} of another version than 1, unsaid, and 2")
+    # In the first form the first colon ends the name: another name and content would have the same digest.
+    if version == 1 and register == REGISTERS - 1 and ":" in name:
+        raise malformed("event log", f"event {name!r} of RTMR 3 is not named by its digest")
     try:
-        expected = dstack_digest(event_type, name, content)
-    except UnicodeEncodeError as error:
+        preimage = dstack_preimage(DSTACK_EVENT, name, content, version)
+    except ValueError as error:
         raise malformed("event log", "an event's name is not text") from error
-    if digest not in (b"", expected):
+    expected = hashlib.sha384(preimage).digest()
+    if digest not in (b"", expected) or ("preimage" in item and _hex(item["preimage"]) != preimage):
         raise rejected(Reason.EVENT_LOG_MISMATCH, f"the digest of event {name!r} is not its content's")
-    return LogEvent(register, event_type, expected, name, content, True)
+    return LogEvent(register, DSTACK_EVENT, expected, name, content, True)
 
 
 def _hex(text: Any) -> bytes:
