@@ -139,8 +139,12 @@ def set_digest(said: dict[str, Any]) -> None:
 def test_a_claim_that_is_not_the_one_asked_for_is_refused(
     server: StandIn, model: Model, lie: Callable[[dict[str, Any]], None], field: str
 ) -> None:
+    lying = replace(server, said=lie)
     with pytest.raises(ClaimMismatch, match=field):
-        infer(replace(server, said=lie), Trust(model))
+        infer(lying, Trust(model))
+    # Not even as an answer that nothing proves.
+    with pytest.raises(ClaimMismatch, match=field):
+        flow.drive(flow.ask("tiny", INPUT, Trust(model), parameters={}, context=None), lying, [].append)
 
 
 def test_an_altered_proof_is_refused(server: StandIn, model: Model) -> None:
@@ -248,3 +252,21 @@ def test_an_unproved_answer_says_so_and_can_be_proved_later(server: StandIn, mod
 def test_a_folder_is_a_model(server: StandIn, model: Model) -> None:
     assert isinstance(model.folder, Path)
     assert infer(server, Trust(model.folder)).claim.model == model.commitment
+
+
+# Backends with arithmetic of their own show outputs of their own.
+
+
+def shown(output: Any) -> dict[str, Any]:
+    return flow.shown_outputs(Proof("ezkl/x", (vml.Claim(*([bytes(32)] * 4)),), {"output": output}, b""))
+
+
+def test_outputs_of_fixed_point_are_read_from_the_proof() -> None:
+    found = shown([{"name": "y", "shape": [1, 2], "scale": 3, "values": [8, -4]}])
+    np.testing.assert_array_equal(found["y"], [[1.0, -0.5]])
+
+
+@pytest.mark.parametrize("output", [None, 3, [{}], [{"name": "y", "shape": [2], "scale": 3, "values": [1]}]])
+def test_outputs_that_cannot_be_read_are_refused(output: Any) -> None:
+    with pytest.raises(MalformedProof, match="cannot be read here"):
+        shown(output)

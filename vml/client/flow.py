@@ -217,7 +217,7 @@ def prove(pending: Pending, trust: Trust) -> Flow[Answer]:
         raise ProvingError(f"the server did not prove it: {job['state']}: {_printable(str(reason))}")
     path = f"/v1/proofs/0x{pending.digest.hex()}?backend={quote(str(job.get('backend', '')), safe='')}"
     reply = yield from _exchange(Request("GET", path, limit=MAX_PROOF_BYTES))
-    # step 3: the proof shows it; of a backend with arithmetic of its own it shows outputs of its own, too
+    # The third step is all of `vml.verify`. Of a backend with arithmetic of its own a proof shows outputs of its own.
     proof = Proof.from_bytes(reply.body)
     same = proof.claims == (pending.claim,)
     verdict = verify(
