@@ -154,6 +154,7 @@ def platform_level(
     return level(tcb, status, *advisories)
 
 
+SIZES = {2: 584, 3: 648, 4: 885}
 MODULE = {"mrsigner": "00" * 48, "attributes": "00" * 8, "attributesMask": "FF" * 8}
 
 
@@ -190,13 +191,14 @@ class Forgery:
         header[0:8] = self.version.to_bytes(2, "little") + b"\x02\x00" + tee.to_bytes(4, "little")
         header[12:28] = QE_VENDOR
         late = self.version == 5
-        size = 384 if not self.tdx else 648 if late and self.body_type == 3 else 584
+        size = 384 if not self.tdx else SIZES.get(self.body_type, 648) if late else 584
         body = bytearray(hashlib.shake_128(b"body").digest(size))
         if self.tdx:
             body[0:16] = bytes([6, 1]) + bytes([5]) * 14
             body[64:128] = bytes(64)
             body[123] = 0x10
             body[584:648] = (body[0:16] + bytes(48))[: len(body) - 584]
+            body[648:] = bytes(len(body[648:]))
         else:
             body[48:64] = bytes([5]) + bytes(15)
         _put(header, self.header)

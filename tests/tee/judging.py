@@ -29,6 +29,8 @@ from vml.tee.appraise import AttestationResult, appraise
 
 NOW = forge_dcap.NOW
 DAY = 86_400
+LISTED = (NOW - DAY, NOW + 900 * DAY)
+"""From when until when AMD's list is good."""
 NONCE = bytes(range(32))
 ANCHORS = TrustAnchors(
     root
@@ -42,9 +44,9 @@ def forged(kind: str) -> Evidence:
     made: dict[str, Callable[[], Evidence]] = {
         "sgx": forge_dcap.Forgery(tdx=False, version=3).evidence,
         "tdx": forge_dcap.Forgery(version=5).evidence,
-        "snp": forge_snp.SnpForgery().evidence,
+        "snp": forge_snp.SnpForgery(crl=LISTED).evidence,
         "nitro": forge_nitro.NitroForgery().evidence,
-        "azure": forge_azure.AzureForgery().evidence,
+        "azure": forge_azure.AzureForgery(snp=forge_snp.SnpForgery(crl=LISTED)).evidence,
         "nvidia": forge_nvidia.GpuForgery().evidence,
     }
     return made[kind]()
@@ -88,7 +90,7 @@ PINNED = {
     "tdx": ("mr_td", "rtmr1", "rtmr2"),
     "snp": ("measurement",),
     "nitro": ("pcr0",),
-    "azure": ("measurement", "pcr4"),
+    "azure": ("measurement", "pcr4", "pcr7", "pcr8", "pcr9"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,44 @@ def test_hostile_policies() -> None:
     assert 0 < read < 300
 
 
+def azures(**values: str) -> str:
+    """A policy with these registers, each of one value repeated."""
+    pinned = {name: "0x" + value * 32 for name, value in values.items()}
+    return json.dumps({"azure": {"snp": {}, "measurements": [{"name": "a", "values": pinned}]}})
+
+
+HARDWARE = {"measurement": "01", "pcr4": "02", "pcr7": "03"}
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        {"pcr8": "04", "pcr9": "05"},
+        {"pcr9": "04", "pcr12": "05"},
+        {"pcr11": "04", "pcr12": "05"},
+        {"pcr11": "04", "pcr12": "00"},
+    ],
+    ids=str,
+)
+def test_what_azures_machines_started_is_pinned(started: dict[str, str]) -> None:
+    """Each of the registers is needed, and what measured nothing pins nothing."""
+
+    def read(values: dict[str, str]) -> None:
+        text = azures(**values).replace("0x" + "01" * 32, "0x" + "01" * 48)
+        assert AppraisalPolicy.from_yaml(text).kinds == ("azure",)
+
+    whole = HARDWARE | started
+    read(whole)
+    for name in whole:
+        with pytest.raises(ValueError, match="is open"):
+            read({other: value for other, value in whole.items() if other != name})
+        if name != "measurement" and "pcr11" not in started:
+            with pytest.raises(ValueError, match="what was started is open"):
+                read(whole | {name: "00"})
+    with pytest.raises(ValueError, match="what was started is open"):
+        read(HARDWARE | {"pcr9": "04", "pcr11": "00", "pcr12": "00"})
+
+
 def test_a_policy_from_a_file(tmp_path: Any) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(POLICY)
@@ -187,17 +226,22 @@ def test_weak_policies_are_called_weak() -> None:
             AppraisalPolicy.from_yaml(
                 "require_nonce: false\nallow_simulated: true\n"
                 "tdx: {require_sept_ve_disable: false, events: {a: [0x01]}}\n"
-                "snp: {allow_migration: true, min_tcb: {Turin: {fmc: 1, snp: 2}}}\nnvidia: {require_fwid: false}\n"
-                "nitro: {}\nazure: {snp: {}}\nsgx: {min_evaluation_number: 20}\n"
+                "snp: {allow_migration: true, require_crl: false, min_tcb: {Turin: {fmc: 1, snp: 2}}}\n"
+                "nvidia: {require_fwid: false}\nnitro: {}\nazure: {snp: {min_crl_number: 4, max_crl_age_s: 9}}\n"
+                "sgx: {min_evaluation_number: 20, min_config_svn: 21}\n"
             )
         )
     )
-    assert text.count("WEAK") == 4
+    assert text.count("WEAK") == 5
     for expected in (
         "UNSAFE: simulated",
         "no reference values",
         "snp 2, fmc 1",
         "at least 20",
+        "at least 21",
+        "AMD's revocation list has to come along, of number 4 or later and at most 9 s old.",
+        "AWS's revocation lists are not looked at.",
+        "NVIDIA tells about them online only.",
         "event a",
         "TDX hardware is",
     ):

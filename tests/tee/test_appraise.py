@@ -36,7 +36,7 @@ from vml.tee import (
 )
 from vml.tee.appraisal import AppraisalPolicy
 from vml.tee.appraise import MAX_SKEW_S, forecast
-from vml.tee.verified import LogEvent, SnpTcb, TcbStatus
+from vml.tee.verified import LogEvent, SnpTcb, TcbStatus, TdHistory
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -238,6 +238,12 @@ def test_reports_before_service_domains() -> None:
 # Step 10.
 
 
+def test_a_machine_in_a_partitioned_domain() -> None:
+    inside = TdHistory(vm_id=1, td_id=bytes(32), first_service_td=bytes(48), service_td=bytes(48))
+    assert refused(tdx(history=inside)) == Reason.VMPL_REFUSED
+    assert judged(tdx(history=replace(inside, vm_id=0))).image == "image"
+
+
 def test_the_privilege_level() -> None:
     assert refused(snp(vmpl=1)) == Reason.VMPL_REFUSED
     assert judged(snp(vmpl=1), policy_for(snp(), {"max_vmpl": 1})).image == "image"
@@ -253,7 +259,7 @@ def test_measurements(kind: str) -> None:
     claims = GOOD[kind]()
     good = image(claims)
     for name in good["values"]:
-        other = {**good["values"], name: hexed(bytes(len(claims.measurements[name])))}
+        other = {**good["values"], name: hexed(b"\xee" * len(claims.measurements[name]))}
         policy = policy_for(claims, {"measurements": [{"name": "other", "values": other}]})
         with pytest.raises(EvidenceRejected, match=name) as error:
             judged(claims, policy)
@@ -405,7 +411,13 @@ def test_azure_takes_the_rules_of_its_hardware() -> None:
     below = azure(hardware=tdx())
     on_tdx = {
         "measurements": [
-            {"name": "image", "values": {"mr_td": hexed(tdx().mr_td), "pcr4": hexed(claims.pcrs[4])}},
+            {
+                "name": "image",
+                "values": {
+                    "mr_td": hexed(tdx().mr_td),
+                    **{f"pcr{index}": hexed(claims.pcrs[index]) for index in (4, 7, 9, 12)},
+                },
+            },
         ],
         "tdx": {},
     }
@@ -415,7 +427,52 @@ def test_azure_takes_the_rules_of_its_hardware() -> None:
     assert refused(late, policy_for(claims, on_tdx)) == Reason.TCB_STATUS_REFUSED
 
 
+def test_the_version_of_an_enclaves_configuration() -> None:
+    lowest = policy_for(sgx(), {"min_config_svn": 3})
+    assert judged(sgx(config_svn=3), lowest).image == "image"
+    assert refused(sgx(config_svn=2), lowest) == Reason.TCB_TOO_OLD
+    assert judged(sgx(config_svn=0)).image == "image"
+
+
 # Step 15.
+
+
+@pytest.mark.parametrize("kind", ["snp", "azure"])
+def test_amds_list_has_to_come_along(kind: str) -> None:
+    unlisted = snp(crl_number=None, crl_issued=None)
+    claims: Verified = unlisted if kind == "snp" else azure(hardware=unlisted)
+
+    def policy(**rules: Any) -> AppraisalPolicy:
+        return policy_for(claims, rules if kind == "snp" else {"snp": rules})
+
+    assert refused(claims, policy()) == Reason.CRL_INVALID
+    assert judged(claims, policy(require_crl=False)).image == "image"
+    for asked in ({"min_crl_number": 0}, {"max_crl_age_s": 100}):
+        assert refused(claims, policy(require_crl=False, **asked)) == Reason.CRL_INVALID
+
+
+def test_amds_list_is_as_new_as_the_policy_asks() -> None:
+    claims = snp(crl_number=7, crl_issued=NOW - 100)
+    found = judged(claims, policy_for(claims, {"min_crl_number": 7, "max_crl_age_s": 100}))
+    assert (found.not_after, found.limited_by) == (NOW, "AMD's list")
+    assert refused(claims, policy_for(claims, {"min_crl_number": 8})) == Reason.CRL_TOO_OLD
+    assert refused(claims, policy_for(claims, {"max_crl_age_s": 99})) == Reason.CRL_TOO_OLD
+    for weak in ({"min_crl_number": 8}, {"max_crl_age_s": 99}):
+        assert refused(claims, policy_for(claims, {"require_crl": False, **weak})) == Reason.CRL_TOO_OLD
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_verdict_says_whose_lists_were_looked_at(kind: str) -> None:
+    claims = GOOD[kind]()
+    found = judged(claims)
+    said = found.as_json()["revocation"]
+    assert f"revocation: {said}" in found.lines()
+    assert said.startswith("NOT CHECKED" if kind in ("nitro", "nvidia") else "checked")
+    bare = snp(crl_number=None, crl_issued=None)
+    assert judged(bare, policy_for(bare, {"require_crl": False})).as_json()["revocation"].startswith("NOT CHECKED")
+
+
+# Step 16.
 
 
 @pytest.mark.parametrize("kind", ["sgx", "tdx", "snp", "azure", "nvidia"])

@@ -48,7 +48,8 @@ def evidence_of(item: dict[str, Any]) -> tuple[Evidence, int]:
 def policy_of(claims: Verified, **rules: Any) -> AppraisalPolicy:
     """The default policy with what this evidence measured; who took it asked with a nonce, or with none."""
     if isinstance(claims, SnpClaims):
-        rules = {"max_vmpl": claims.vmpl, **rules}
+        # No vector has AMD's list.
+        rules = {"max_vmpl": claims.vmpl, "require_crl": False, **rules}
     fields = {str(claims.kind): {**section(claims), **rules}, "require_nonce": bool(claims.nonce)}
     return AppraisalPolicy.model_validate_json(json.dumps(fields))
 
@@ -112,9 +113,10 @@ def test_azures_machines(item: dict[str, Any]) -> None:
     """The manifest states no strict verdict: Azure's TDX clears SEPT_VE_DISABLE, its SEV-SNP is accepted."""
     claims = test_azure.verify(item)
     hardware = str(claims.hardware.kind)
-    pinned = {"snp": "measurement", "tdx": "mr_td"}[hardware], "pcr4"
+    pinned = {"snp": "measurement", "tdx": "mr_td"}[hardware], "pcr4", "pcr7", "pcr9", "pcr12"
     values = {name: hexed(claims.measurements[name]) for name in pinned}
-    fields = {"azure": {"measurements": [{"name": "image", "values": values}], hardware: {}}}
+    rules = {"require_crl": False} if hardware == "snp" else {}
+    fields = {"azure": {"measurements": [{"name": "image", "values": values}], hardware: rules}}
     policy = AppraisalPolicy.model_validate_json(json.dumps(fields))
     if hardware == "snp":
         assert appraise(claims, policy, claims.at, claims.nonce).image == "image"
@@ -122,6 +124,15 @@ def test_azures_machines(item: dict[str, Any]) -> None:
     with pytest.raises(EvidenceRejected) as refused:
         appraise(claims, policy, claims.at, claims.nonce)
     assert refused.value.reason == Reason.ATTRIBUTES_REFUSED
+
+
+def test_without_amds_list_the_default_policy_refuses() -> None:
+    """The manifest's verdicts are those of a policy that says it does without the list, which no vector brings."""
+    for item in JUDGED:
+        if item["kind"] == "snp":
+            with pytest.raises(EvidenceRejected) as refused:
+                judge(item, require_crl=True)
+            assert refused.value.reason == Reason.CRL_INVALID
 
 
 def test_a_gpu_without_manifests() -> None:

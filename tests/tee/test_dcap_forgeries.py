@@ -46,7 +46,7 @@ from vml.tee.anchors import SIMULATOR_OID
 from vml.tee.dcap.quote import read_quote
 from vml.tee.dcap.second import disagreement, second_opinion
 from vml.tee.reasons import code_of
-from vml.tee.verified import TcbStatus
+from vml.tee.verified import TcbStatus, TdHistory
 from vml.tee.x509 import simulator_root
 
 PAST, FUTURE = (NOW - 50 * DAY, NOW - DAY), (NOW + DAY, NOW + 50 * DAY)
@@ -56,6 +56,7 @@ KINDS = {
     "TDX v4": Forgery(),
     "TDX v5, TD 1.0": Forgery(version=5, body_type=2),
     "TDX v5, TD 1.5": Forgery(version=5),
+    "TDX v5, TD 1.5 extended": Forgery(version=5, body_type=4),
 }
 
 
@@ -300,9 +301,36 @@ def test_evidence_needs_its_collateral() -> None:
     assert refused.value.reason == Reason.COLLATERAL_MISSING
 
 
-def test_a_body_type_of_the_other_size() -> None:
+@pytest.mark.parametrize("body_type", [0, 1, 5, 0x103])
+def test_a_body_type_of_the_other_size(body_type: int) -> None:
     with pytest.raises(MalformedProof):
-        read_quote(Forgery(version=5, body_type=4).quote())
+        read_quote(Forgery(version=5, body_type=body_type).quote())
+
+
+def test_an_extended_report() -> None:
+    """Each field by its place in Intel's header, and signed like all others."""
+    fields = {648: b"\x02", 649: b"i" * 32, 729: b"f" * 48, 829: b"c" * 48}
+    found = verify(Forgery(version=5, body_type=4, body=fields))
+    assert isinstance(found, TdxClaims)
+    assert found.history == TdHistory(2, b"i" * 32, b"f" * 48, b"c" * 48)
+    plain = verify(Forgery(version=5))
+    assert isinstance(plain, TdxClaims)
+    assert plain.history is None
+    assert (found.mr_td, found.rtmr, found.mr_service_td) == (plain.mr_td, plain.rtmr, plain.mr_service_td)
+    data = bytearray(Forgery(version=5, body_type=4).quote())
+    data[54 + 884] ^= 1
+    with pytest.raises(EvidenceRejected) as refused:
+        verify_evidence(replace(Forgery(version=5, body_type=4).evidence(), data=bytes(data)), ANCHORS, NOW)
+    assert refused.value.reason == Reason.QUOTE_SIGNATURE
+
+
+def test_what_an_enclave_was_started_with() -> None:
+    fields = {32: b"x" * 16, 192: b"c" * 64, 260: b"\x02\x01", 304: b"f" * 16}
+    found = verify(Forgery(tdx=False, version=3, body=fields))
+    assert isinstance(found, SgxClaims)
+    assert (found.isv_ext_prod_id, found.config_id, found.isv_family_id) == (b"x" * 16, b"c" * 64, b"f" * 16)
+    assert found.config_svn == 0x102
+    assert found.measurements["config_id"] == b"c" * 64
 
 
 def test_a_repeated_name_is_refused() -> None:

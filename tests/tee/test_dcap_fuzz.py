@@ -23,7 +23,13 @@ from vml.tee import DcapCollateral, Evidence, TrustAnchors, verify_evidence
 from vml.tee.dcap.collateral import read_collateral, write_collateral
 from vml.tee.dcap.eventlog import read_event_log
 
-KINDS = (Forgery(tdx=False, version=3), Forgery(), Forgery(version=5), Forgery(version=5, body_type=2))
+KINDS = (
+    Forgery(tdx=False, version=3),
+    Forgery(),
+    Forgery(version=5),
+    Forgery(version=5, body_type=2),
+    Forgery(version=5, body_type=4),
+)
 VALUES = (None, True, -1, 0, 1, 1 << 16, 1 << 70, 1.5, "", "zz", "00" * 16, "2026-01-01T00:00:00Z", [], {}, [{}])
 EXTENSION = sgx_extension((5,) * 16, 11, FMSPC, bytes(2), PPID)
 

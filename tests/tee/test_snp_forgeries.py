@@ -231,7 +231,8 @@ def test_who_limits_the_life() -> None:
 
 def test_a_list_that_names_others_is_no_obstacle() -> None:
     assert verify(SnpForgery(crl=LONG, revoked=(1, 3, 4))).crl_number == 3
-    assert verify(MILAN).crl_number is None
+    assert verify(SnpForgery(crl=LONG)).crl_issued == LONG[0]
+    assert (verify(MILAN).crl_number, verify(MILAN).crl_issued) == (None, None)
 
 
 def test_the_twin_of_a_signature_is_the_same_evidence() -> None:

@@ -259,7 +259,7 @@ def test_it_carries_a_key_certificate(kind: Kind) -> None:
         (Kind.NITRO, {"public_key": bytes(1025)}, "1024"),
         (Kind.SNP, {"measurements": {"mr_td": bytes(48)}}, "mr_td"),
         (Kind.SNP, {"measurements": {"measurement": bytes(32)}}, "48 bytes"),
-        (Kind.SNP, {"fault": Fault.NO_CRL}, "no-crl"),
+        (Kind.NITRO, {"fault": Fault.NO_CRL}, "no-crl"),
         (Kind.NITRO, {"fault": "outofdate"}, "outofdate"),
         (Kind.NITRO, {"fault": "unknown"}, "unknown"),
         (Kind.AZURE, {}, "azure"),

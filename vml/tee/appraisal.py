@@ -169,11 +169,17 @@ class SnpPlatform(_Section):
             certified and the committed TCB both have to reach it.
         max_vmpl: highest privilege level number from which a report may come; 0 is the most privileged.
         allow_migration: accept guests that a migration agent may move.
+        require_crl: AMD's revocation list has to come with the evidence.
+        min_crl_number: lowest number of that list, which rises with every issue; asks for the list, too.
+        max_crl_age_s: greatest age of that list in seconds; asks for the list, too.
     """
 
     min_tcb: dict[Literal["Milan", "Genoa", "Turin"], TcbFloor] | None = Field(default=None, min_length=1)
     max_vmpl: Annotated[int, Field(ge=0, le=3)] = 0
     allow_migration: bool = False
+    require_crl: bool = True
+    min_crl_number: Annotated[int, Field(ge=0, le=canonical.MAX_INTEGER)] | None = None
+    max_crl_age_s: Count | None = None
 
 
 _Sizes: TypeAlias = dict[str, tuple[int, ...]]
@@ -183,10 +189,22 @@ _SNP_SIZES: _Sizes = {"measurement": (48,), "host_data": (32,), "id_key_digest":
 
 
 class SgxSection(_Measured, _Intel):
-    """SGX enclaves."""
+    """SGX enclaves.
 
-    SIZES: ClassVar[dict[str, tuple[int, ...]]] = {"mr_enclave": (32,), "mr_signer": (32,)}
+    Args:
+        min_config_svn: lowest version of the configuration that `config_id` names.
+    """
+
+    SIZES: ClassVar[dict[str, tuple[int, ...]]] = {
+        "mr_enclave": (32,),
+        "mr_signer": (32,),
+        "config_id": (64,),
+        "isv_ext_prod_id": (16,),
+        "isv_family_id": (16,),
+    }
     REQUIRED: ClassVar[tuple[tuple[str, ...], ...]] = (("mr_enclave",),)
+
+    min_config_svn: Annotated[int, Field(ge=0, le=0xFFFF)] | None = None
 
 
 class TdxSection(_Measured, TdxPlatform):
@@ -220,6 +238,10 @@ class NitroSection(_Measured):
 class AzureSection(_Measured):
     """Azure's confidential machines: PCRs of the virtual TPM, and the hardware report below.
 
+    The hardware measures Microsoft's paravisor alone. What was started is in the TPM: the boot loader and other
+    programs of the firmware (PCR 4), Secure Boot's state and keys (7), and kernel, initial RAM disk and command line,
+    whose registers differ by boot loader (`LOADED`).
+
     Args:
         snp: accept SEV-SNP hardware, with these rules.
         tdx: accept TDX hardware, with these rules.
@@ -230,10 +252,25 @@ class AzureSection(_Measured):
         **_SNP_SIZES,
         **{f"pcr{index}": (32, 48) for index in range(24)},
     }
-    REQUIRED: ClassVar[tuple[tuple[str, ...], ...]] = (("measurement", "pcr4"), ("mr_td", "pcr4"))
+    REQUIRED: ClassVar[tuple[tuple[str, ...], ...]] = (("measurement", "pcr4", "pcr7"), ("mr_td", "pcr4", "pcr7"))
+    LOADED: ClassVar[tuple[tuple[str, ...], ...]] = (("pcr8", "pcr9"), ("pcr9", "pcr12"), ("pcr11", "pcr12"))
+    """GRUB's commands and files; the kernel's own loader's files and command line; the parts of a unified kernel image,
+    and what was added to it. In the last alone nothing may have been added, so that PCR 12 is zeros."""
 
     snp: SnpPlatform | None = None
     tdx: TdxPlatform | None = None
+
+    @field_validator("measurements")
+    @classmethod
+    def _started(cls, images: tuple[ReferenceValues, ...]) -> tuple[ReferenceValues, ...]:
+        for image in images:
+            used = {name for name, value in image.values.items() if any(value)}
+            if "pcr11" in used and "pcr12" in image.values:
+                used.add("pcr12")
+            if not {"pcr4", "pcr7"} <= used or not any(set(way) <= used for way in cls.LOADED):
+                ways = " or ".join(" and ".join(way) for way in cls.LOADED)
+                raise ValueError(f"{image.name}: without pcr4, pcr7, and {ways}, not zeros, what was started is open")
+        return images
 
 
 class GpuFirmware(_Strict):

@@ -13,8 +13,9 @@
 11. All measurements of one accepted image are met, and the image is still accepted.
 12. The event log names what the policy asks for.
 13. The platform's TCB status, its advisories and the collateral's number are accepted.
-14. The TCB reaches the floor.
-15. The platform is one the policy names.
+14. The TCB reaches the floor, and the version of an enclave's configuration its own.
+15. AMD's revocation list came along, as new as the policy asks.
+16. The platform is one the policy names.
 
 What a rule needs and the evidence does not bring is a refusal. Nothing is decided from anything but the claims, the
 policy and the arguments.
@@ -40,6 +41,7 @@ from vml.tee.appraisal import (
     TdxSection,
 )
 from vml.tee.reasons import Reason, rejected
+from vml.tee.revocation import revocation
 from vml.tee.verified import (
     SNP_MIGRATE,
     AzureClaims,
@@ -110,6 +112,7 @@ class AttestationResult:
             "limited_by": self.limited_by,
             "nonce_checked": self.nonce_checked,
             "simulated": self.simulated,
+            "revocation": revocation(self.claims),
             "physical_adversary": self.physical_adversary,
         }
 
@@ -123,6 +126,7 @@ class AttestationResult:
             f"platform: {'not named' if platform is None else '0x' + platform.hex()}",
             f"nonce: {'answered' if self.nonce_checked else 'not asked for, may be replayed'}",
             forecast(self, self.at),
+            f"revocation: {revocation(self.claims)}",
             f"simulated: {'YES, this shows nothing' if self.simulated else 'no'}",
             f"physical adversary: {self.physical_adversary}",
         ]
@@ -189,11 +193,13 @@ def appraise(
     # step 8: attributes.
     _check_attributes(hardware, platform)
     # step 9: no service domain.
-    if isinstance(hardware, TdxClaims) and hardware.mr_service_td is not None and any(hardware.mr_service_td):
-        raise rejected(Reason.SERVICE_TD_PRESENT, hardware.mr_service_td.hex())
+    if isinstance(hardware, TdxClaims):
+        _check_service_domains(hardware)
     # step 10: the privilege level.
     if isinstance(hardware, SnpClaims) and isinstance(platform, SnpPlatform) and hardware.vmpl > platform.max_vmpl:
         raise rejected(Reason.VMPL_REFUSED, f"VMPL {hardware.vmpl}, at most {platform.max_vmpl}")
+    if isinstance(hardware, TdxClaims) and hardware.history is not None and hardware.history.vm_id:
+        raise rejected(Reason.VMPL_REFUSED, f"virtual machine {hardware.history.vm_id} of a partitioned domain")
     # step 11: the measurements of one accepted image.
     image, last = _image(verified, section, at)
     parts.append((f"image {image}", None, last))
@@ -206,7 +212,12 @@ def appraise(
     # step 14: an AMD platform is current.
     if isinstance(hardware, SnpClaims) and isinstance(platform, SnpPlatform) and platform.min_tcb is not None:
         _check_floor(hardware, platform.min_tcb.get(hardware.product))  # type: ignore[call-overload]
-    # step 15: the platform.
+    if isinstance(hardware, SgxClaims) and isinstance(platform, SgxSection):
+        _check_configuration(hardware, platform.min_config_svn)
+    # step 15: AMD's revocation list.
+    if isinstance(hardware, SnpClaims) and isinstance(platform, SnpPlatform):
+        parts.append(("AMD's list", None, _check_crl(hardware, platform, at)))
+    # step 16: the platform.
     for rules in (section, platform):
         _check_platform(verified.platform_id, rules.platform_ids)
     closed = Window.of(parts)
@@ -263,6 +274,16 @@ def _check_attributes(hardware: Verified, platform: object) -> None:
         movable = hardware.policy & SNP_MIGRATE
         if movable and not platform.allow_migration:
             raise rejected(Reason.ATTRIBUTES_REFUSED, "a migration agent can move the guest elsewhere")
+
+
+def _check_service_domains(hardware: TdxClaims) -> None:
+    """None is bound; where the report tells the domain's history, none was at first."""
+    found = [hardware.mr_service_td]
+    if hardware.history is not None:
+        found += [hardware.history.first_service_td, hardware.history.service_td]
+    for each in found:
+        if each is not None and any(each):
+            raise rejected(Reason.SERVICE_TD_PRESENT, each.hex())
 
 
 def _image(verified: Verified, section: Section, at: int) -> tuple[str, int | None]:
@@ -328,6 +349,27 @@ def _below(tcb: SnpTcb, floor: TcbFloor) -> list[str]:
     if floor.fmc is not None and (tcb.fmc is None or tcb.fmc < floor.fmc):
         low.append("fmc")
     return low
+
+
+def _check_configuration(claims: SgxClaims, lowest: int | None) -> None:
+    if lowest is not None and claims.config_svn < lowest:
+        raise rejected(Reason.TCB_TOO_OLD, f"configuration of version {claims.config_svn}, at least {lowest}")
+
+
+def _check_crl(claims: SnpClaims, rules: SnpPlatform, at: int) -> int | None:
+    """Until when AMD's list is as new as the policy asks; None: for ever, or no list is asked for."""
+    number, issued = claims.crl_number, claims.crl_issued
+    if number is None or issued is None:
+        if rules.require_crl or rules.min_crl_number is not None or rules.max_crl_age_s is not None:
+            raise rejected(Reason.CRL_INVALID, "AMD's list did not come with the evidence")
+        return None
+    if rules.min_crl_number is not None and number < rules.min_crl_number:
+        raise rejected(Reason.CRL_TOO_OLD, f"AMD's list has number {number}, at least {rules.min_crl_number}")
+    if rules.max_crl_age_s is None:
+        return None
+    if at - issued > rules.max_crl_age_s:
+        raise rejected(Reason.CRL_TOO_OLD, f"AMD's list is {at - issued} s old, at most {rules.max_crl_age_s}")
+    return issued + rules.max_crl_age_s
 
 
 def _check_platform(found: bytes | None, accepted: tuple[bytes, ...] | None) -> None:

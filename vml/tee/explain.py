@@ -77,12 +77,13 @@ def _section(section: Section) -> Iterator[str]:
             values = " or ".join("0x" + value.hex() for value in contents)
             yield f"The event log has one event {name}, which is {values}."
     if isinstance(section, NitroSection):
-        yield "Nitro does not name machines."
+        yield "Nitro does not name machines. AWS's revocation lists are not looked at."
     yield from _machines(section.platform_ids)
 
 
 def _gpu(section: NvidiaSection) -> Iterator[str]:
     yield "All active measurements of NVIDIA's manifests have to be met."
+    yield "Revoked GPUs and manifests are not noticed: NVIDIA tells about them online only."
     if not section.firmware:
         yield "All are refused: no pair of driver and VBIOS is given."
     for pair in section.firmware:
@@ -99,6 +100,8 @@ def _platform(rules: object) -> Iterator[str]:
         yield f"Advisories that may apply: {', '.join(rules.advisories) or 'none'}."
         if rules.min_evaluation_number is not None:
             yield f"TCB evaluation data number: at least {rules.min_evaluation_number}."
+    if isinstance(rules, SgxSection) and rules.min_config_svn is not None:
+        yield f"Version of the enclave's configuration: at least {rules.min_config_svn}."
     if isinstance(rules, TdxPlatform):
         if rules.require_sept_ve_disable:
             yield "SEPT_VE_DISABLE has to be set."
@@ -117,6 +120,16 @@ def _platform(rules: object) -> Iterator[str]:
             yield "WEAK: migration agents may move the guest."
         else:
             yield "Migration agents are refused."
+        yield from _revocation(rules)
+
+
+def _revocation(rules: SnpPlatform) -> Iterator[str]:
+    if not rules.require_crl and rules.min_crl_number is None and rules.max_crl_age_s is None:
+        yield "WEAK: AMD's revocation list need not come along; it is checked where it does."
+        return
+    asked = [] if rules.min_crl_number is None else [f"of number {rules.min_crl_number} or later"]
+    asked += [] if rules.max_crl_age_s is None else [f"at most {rules.max_crl_age_s} s old"]
+    yield f"AMD's revocation list has to come along{', ' if asked else ''}{' and '.join(asked)}."
 
 
 def _floor(floor: TcbFloor) -> str:

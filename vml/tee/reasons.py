@@ -32,6 +32,7 @@ class Reason(StrEnum):
     CERTIFICATE_NOT_YET_VALID = "CERTIFICATE_NOT_YET_VALID", "the given time is before a certificate's first day"
     CERTIFICATE_REVOKED = "CERTIFICATE_REVOKED", "a revocation list names a certificate of the chain"
     CRL_INVALID = "CRL_INVALID", "a revocation list is missing, unreadable, of another issuer or badly signed"
+    CRL_TOO_OLD = "CRL_TOO_OLD", "the revocation list is older than the policy allows"
     UNTRUSTED_ROOT = "UNTRUSTED_ROOT", "the chain is sound and ends in a root that is not pinned for this kind"
     SIMULATED_EVIDENCE = "SIMULATED_EVIDENCE", "made by a simulator, and no simulator root was allowed"
 

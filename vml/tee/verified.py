@@ -139,7 +139,10 @@ class DcapTcb:
 
 @dataclass(frozen=True, kw_only=True)
 class SgxClaims(Verified):
-    """A quote of an SGX enclave. Byte fields as in the report body; `attributes` 16 bytes, flags in the first 8."""
+    """A quote of an SGX enclave. Byte fields as in the report body; `attributes` 16 bytes, flags in the first 8.
+
+    Who starts an enclave chooses `config_id` (64 bytes) and `config_svn`; its author the other `isv_` fields.
+    """
 
     kind: ClassVar[Kind] = Kind.SGX
     body: bytes
@@ -150,6 +153,10 @@ class SgxClaims(Verified):
     mr_signer: bytes
     isv_prod_id: int
     isv_svn: int
+    isv_ext_prod_id: bytes
+    isv_family_id: bytes
+    config_id: bytes
+    config_svn: int
     data: bytes
     ppid: bytes
     tcb: DcapTcb
@@ -160,7 +167,13 @@ class SgxClaims(Verified):
 
     @property
     def measurements(self) -> Mapping[str, bytes]:
-        return {"mr_enclave": self.mr_enclave, "mr_signer": self.mr_signer}
+        return {
+            "mr_enclave": self.mr_enclave,
+            "mr_signer": self.mr_signer,
+            "isv_ext_prod_id": self.isv_ext_prod_id,
+            "isv_family_id": self.isv_family_id,
+            "config_id": self.config_id,
+        }
 
     @property
     def debug(self) -> bool:
@@ -171,11 +184,28 @@ class SgxClaims(Verified):
         return self.ppid
 
 
+@dataclass(frozen=True, slots=True)
+class TdHistory:
+    """What an extended TD report says of a domain's life.
+
+    Attributes:
+        vm_id: which virtual machine of a partitioned domain asked for the report; 0: the domain itself.
+        td_id: 32 bytes, another one for every start; zeros where the host has this switched off.
+        first_service_td, service_td: 48 bytes each, the service domains bound at first and now; zeros: none.
+    """
+
+    vm_id: int
+    td_id: bytes
+    first_service_td: bytes
+    service_td: bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class TdxClaims(Verified):
     """A quote of a TDX trust domain. Byte fields as in the TD report; `mr_service_td` is None before TD report 1.5.
 
-    `events` are the replayed events where the evidence brought a log, and None where it brought none.
+    `events` are the replayed events where the evidence brought a log, and None where it brought none. Extended reports
+    have a `history`.
     """
 
     kind: ClassVar[Kind] = Kind.TDX
@@ -194,6 +224,7 @@ class TdxClaims(Verified):
     data: bytes
     tee_tcb_svn2: bytes | None
     mr_service_td: bytes | None
+    history: TdHistory | None
     ppid: bytes
     tcb: DcapTcb
     events: tuple[LogEvent, ...] | None
@@ -261,7 +292,7 @@ class SnpClaims(Verified):
     """A report of an SEV-SNP guest. `tcb` is the certified one; `chip_id` is None under a VLEK.
 
     `signing_key` is "VCEK" or "VLEK"; `mitigations` are the vectors at launch and now, None before version 5;
-    `crl_number` is of AMD's list, None where none came, to notice older ones.
+    `crl_number` and `crl_issued` (unix seconds) are of AMD's list, to notice older ones; None where none came.
     """
 
     kind: ClassVar[Kind] = Kind.SNP
@@ -287,6 +318,7 @@ class SnpClaims(Verified):
     launch_tcb: SnpTcb
     mitigations: tuple[int, int] | None = None
     crl_number: int | None = None
+    crl_issued: int | None = None
 
     @property
     def report_data(self) -> bytes:

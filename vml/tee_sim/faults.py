@@ -49,7 +49,8 @@ EXPECTED: Mapping[Kind, Mapping[Fault, Reason]] = {
         Fault.REVOKED: Reason.CERTIFICATE_REVOKED,
         Fault.EXPIRED: Reason.VCEK_EXPIRED,
         Fault.BAD_KEY: Reason.REPORT_SIGNATURE,
+        Fault.NO_CRL: Reason.CRL_INVALID,
     },
     Kind.NITRO: {**_EVERY, Fault.EXPIRED: Reason.CERTIFICATE_EXPIRED, Fault.BAD_KEY: Reason.COSE_SIGNATURE},
 }
-"""The faults each kind can have. AMD's list is optional and Nitro has no lists, no TCB and no evaluation number."""
+"""The faults each kind can have. Nitro has no lists, no TCB and no evaluation number."""

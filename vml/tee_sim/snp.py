@@ -76,7 +76,7 @@ def collateral(seed: str, day: int, fault: Fault | None) -> SnpCollateral:
     return SnpCollateral(
         vek=_vcek(seed, _tcb(fault), day - 1 if fault == Fault.EXPIRED else LAST),
         chain=pem(ask, ark),
-        crl=revocation_list(Authority(seed, "ark", None), valid, revoked),
+        crl=b"" if fault == Fault.NO_CRL else revocation_list(Authority(seed, "ark", None), valid, revoked),
     )
 
 

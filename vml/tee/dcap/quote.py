@@ -4,7 +4,7 @@
 
     header      48  version, key type, TEE type, ..., QE vendor, user data
     (version 5:  6  body type, body size)
-    body            384: SGX report; 584: TD report 1.0; 648: TD report 1.5
+    body            384: SGX report; 584: TD report 1.0; 648: TD report 1.5; 885: TD report 1.5, extended
     length       4  of all that follows, padding apart
     signature   64  r and s, over header and body, by the attestation key (AK)
     AK          64  a P-256 point
@@ -18,7 +18,7 @@ Lengths have to fit exactly; only zeros may follow. Integers are little endian. 
 (s and n - s are both good, padding is free), so a quote is recognised by `Quote.evidence_id`, which leaves them out.
 
 Source: Intel, "SGX ECDSA QuoteGenReference" and "Intel TDX DCAP: Quote Generation Library and Quote Verification
-Library", quote formats.
+Library", quote formats; of the extended TD report `sgx_report2_body_v1_5_ex_t` in "sgx_quote_5.h".
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ import hashlib
 from dataclasses import dataclass
 
 from vml.tee.reasons import malformed
+from vml.tee.verified import TdHistory
 
 MAX_QUOTE = 1 << 17
 HEADER = 48
 SGX_BODY = 384
 TD_BODY = 584
 TD_15_BODY = 648
+TD_15_EX_BODY = 885
 SGX_TYPE = 0
 TDX_TYPE = 0x81
 ECDSA_P256 = 2
@@ -42,7 +44,7 @@ ID_TAG = b"vml/evidence/dcap/v1"
 
 # The TEE of each version, and the size of each type of body of version 5.
 VERSIONS = {3: SGX_TYPE, 4: TDX_TYPE, 5: TDX_TYPE}
-BODIES = {2: TD_BODY, 3: TD_15_BODY}
+BODIES = {2: TD_BODY, 3: TD_15_BODY, 4: TD_15_EX_BODY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,15 @@ class SgxReport:
 
     cpu_svn: bytes
     misc_select: bytes
+    isv_ext_prod_id: bytes
     attributes: bytes
     mr_enclave: bytes
     mr_signer: bytes
+    config_id: bytes
     isv_prod_id: int
     isv_svn: int
+    config_svn: int
+    isv_family_id: bytes
     report_data: bytes
 
     @classmethod
@@ -64,18 +70,25 @@ class SgxReport:
         return cls(
             cpu_svn=body[0:16],
             misc_select=body[16:20],
+            isv_ext_prod_id=body[32:48],
             attributes=body[48:64],
             mr_enclave=body[64:96],
             mr_signer=body[128:160],
+            config_id=body[192:256],
             isv_prod_id=_uint(body[256:258]),
             isv_svn=_uint(body[258:260]),
+            config_svn=_uint(body[260:262]),
+            isv_family_id=body[304:320],
             report_data=body[320:384],
         )
 
 
 @dataclass(frozen=True, slots=True)
 class TdReport:
-    """The report of a trust domain; the last two fields are None before version 1.5."""
+    """The report of a trust domain.
+
+    `tee_tcb_svn2` and `mr_service_td` are None before version 1.5, `history` where the report is not extended.
+    """
 
     tee_tcb_svn: bytes
     mr_seam: bytes
@@ -91,11 +104,12 @@ class TdReport:
     report_data: bytes
     tee_tcb_svn2: bytes | None
     mr_service_td: bytes | None
+    history: TdHistory | None
 
     @classmethod
     def read(cls, body: bytes) -> TdReport:
-        """Args: body: 584 or 648 bytes."""
-        late = len(body) == TD_15_BODY
+        """Args: body: 584, 648 or 885 bytes."""
+        late = len(body) >= TD_15_BODY
         return cls(
             tee_tcb_svn=body[0:16],
             mr_seam=body[16:64],
@@ -111,6 +125,7 @@ class TdReport:
             report_data=body[520:584],
             tee_tcb_svn2=body[584:600] if late else None,
             mr_service_td=body[600:648] if late else None,
+            history=_history(body) if len(body) == TD_15_EX_BODY else None,
         )
 
 
@@ -137,6 +152,10 @@ class Quote:
     def evidence_id(self) -> bytes:
         """SHA-256 of what the quote says and who says it, free of signatures, certificates and padding."""
         return hashlib.sha256(ID_TAG + self.signed + self.attestation_key + self.qe_report).digest()
+
+
+def _history(body: bytes) -> TdHistory:
+    return TdHistory(vm_id=body[648], td_id=body[649:681], first_service_td=body[729:777], service_td=body[829:877])
 
 
 def _uint(data: bytes) -> int:

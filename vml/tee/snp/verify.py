@@ -102,7 +102,9 @@ def verify_report(evidence: Evidence, anchors: TrustAnchors, at: int) -> SnpClai
     if endorsed.chip_id is not None and report.chip_id != endorsed.chip_id.ljust(64, b"\x00"):
         raise rejected(Reason.CHIP_ID_MISMATCH, f"the certificate is of {endorsed.chip_id.hex()}")
     claims = _claims(report, endorsed, Window.of(parts), chain.root.simulated, at)
-    return claims if listed is None else replace(claims, crl_number=listed.number)
+    if listed is None:
+        return claims
+    return replace(claims, crl_number=listed.number, crl_issued=listed.this_update)
 
 
 def _certificates(collateral: SnpCollateral) -> tuple[Certificate, ...]:
