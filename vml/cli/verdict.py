@@ -1,10 +1,11 @@
-"""A verdict as JSON and in plain words."""
+"""A verdict in plain words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from vml.api.verdicts import MEANINGS, accepted, refused
 from vml.cli.output import add, headline, hexed, table
 
 if TYPE_CHECKING:
@@ -12,59 +13,7 @@ if TYPE_CHECKING:
 
     from vml.backends.types import VerifiedClaim
 
-MEANINGS = {
-    "cryptographic": "a proof: a false claim would have to break the cryptography named below",
-    "economic": "a bond: nobody disputed the claim within its window",
-    "hardware": "an attested key: a processor says it ran this code",
-    "recomputed": "a second run: this machine held the model, ran it on the same input, and got the same output",
-}
-
-
-def accepted(verdict: VerifiedClaim) -> dict[str, Any]:
-    """The JSON object of a proof that verified."""
-    return {
-        "verified": True,
-        "backend": verdict.backend,
-        "scheme": verdict.scheme,
-        "assurance": verdict.assurance,
-        "semantics": verdict.semantics,
-        "claims": [{**claim.to_json(), "digest": hexed(claim.digest())} for claim in verdict.claims],
-        "security_bits": verdict.security_bits,
-        "hidden": list(verdict.hidden),
-        "revealed": list(verdict.revealed),
-        "trusted": list(verdict.trusted),
-        "simulated": verdict.simulated,
-        "unsafe_setup": verdict.unsafe_setup,
-        "final": verdict.final,
-        "setup_id": None if verdict.setup_id is None else hexed(verdict.setup_id),
-        "vk_digest": None if verdict.vk_digest is None else hexed(verdict.vk_digest),
-        "engine": verdict.engine,
-        "remarks": list(verdict.remarks),
-    }
-
-
-def refused(error: dict[str, Any]) -> dict[str, Any]:
-    """The JSON object of a proof that did not verify: the same keys, and nothing the proof says about itself."""
-    return {
-        "verified": False,
-        "backend": None,
-        "scheme": None,
-        "assurance": None,
-        "semantics": None,
-        "claims": [],
-        "security_bits": None,
-        "hidden": [],
-        "revealed": [],
-        "trusted": [],
-        "simulated": None,
-        "unsafe_setup": None,
-        "final": None,
-        "setup_id": None,
-        "vk_digest": None,
-        "engine": None,
-        "remarks": [],
-        "error": error,
-    }
+__all__ = ["accepted", "refused", "show"]
 
 
 def show(console: Console, verdict: VerifiedClaim, *, checked: Sequence[str], explain: bool) -> None:
