@@ -124,6 +124,20 @@ def test_another_nonce_or_none(vml: Vml, made: Callable[..., Path]) -> None:
     assert vml("tee", "verify", folder, *rules, "--nonce", "xyz").code == 2
 
 
+def test_the_age_by_the_time_of_the_nonce(vml: Vml, made: Callable[..., Path]) -> None:
+    folder = made("snp")
+    path = folder / "policy.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "max_age_s: 100\n", encoding="utf-8")
+    rules = ("--policy", path, "--at", AT, "--allow-simulated", "--json", "--nonce", "5a" * 32)
+    assert vml("tee", "verify", folder, *rules).json["error"]["reason"] == "EVIDENCE_TOO_OLD"
+    found = vml("tee", "verify", folder, *rules, "--nonce-sent-at", AT - 100)
+    assert found.json["appraisal"]["limited_by"] == "maximum age"
+    late = vml("tee", "verify", folder, *rules, "--nonce-sent-at", AT - 101)
+    assert late.json["error"]["reason"] == "EVIDENCE_TOO_OLD"
+    assert vml("tee", "verify", folder, *rules, "--nonce-sent-at", "soon").code == 2
+    assert vml("tee", "verify", folder, *rules[:-2], "--nonce-sent-at", AT).code == 2
+
+
 def test_one_file_is_enough(vml: Vml, made: Callable[..., Path], tmp_path: Path) -> None:
     file = made("tdx", "--quote-version", 5, name="x.evidence.json")
     policy = made("tdx") / "policy.yaml"

@@ -71,6 +71,26 @@ def test_what_is_refused(signed: Path, compiled: Path, policy: Path, vml: Vml) -
         assert (done.code, words in done.err) == (2, True), (more, done.err)
 
 
+def test_the_age_by_the_time_of_the_nonce(
+    compiled: Path, input_file: Path, policy: Path, tmp_path: Path, vml: Vml
+) -> None:
+    """Without the option a maximum age refuses; with it the time counts, for a nonce of one's own alone."""
+    from vml import api
+    from vml.backends.types import TEE_NONCE_SENT_AT
+
+    rules, now = ("--tee-policy", policy), int(time.time())
+    path = tmp_path / "signed.proof.json"
+    prove = ("--backend", "tee", "--simulate", "tdx", "--tee-nonce", NONCE)
+    assert vml("prove", compiled, input_file, "-o", path, *prove).code == 0
+    mine = ("verify", path, "--model", compiled, *rules, "--allow-simulated", "--tee-nonce")
+    assert vml(*mine, NONCE, "--tee-nonce-sent-at", now).code == 0
+    assert vml(*mine, "any", "--tee-nonce-sent-at", now).code == 2
+    assert vml(*mine, NONCE, "--tee-nonce-sent-at", "soon").code == 2
+    assert api.tee_pins((), nonce=bytes(32), nonce_sent_at=now)[TEE_NONCE_SENT_AT] == now
+    with pytest.raises(ValueError, match="of your own"):
+        api.tee_pins((), nonce_sent_at=now)
+
+
 def test_a_stated_time(signed: Path, compiled: Path, policy: Path, vml: Vml) -> None:
     more = ("--model", compiled, "--tee-policy", policy, "--tee-nonce", NONCE, "--allow-simulated")
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vml.backends.types import TEE_ANCHORS, TEE_MIN_EPOCH, TEE_NONCE, TEE_POLICIES
+from vml.backends.types import TEE_ANCHORS, TEE_MIN_EPOCH, TEE_NONCE, TEE_NONCE_SENT_AT, TEE_POLICIES
 from vml.claim import parse_bytes32
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def tee_pins(
     *,
     anchors: TrustAnchors | None = None,
     nonce: bytes | str | None = None,
+    nonce_sent_at: int | None = None,
     min_epoch: int = 0,
 ) -> dict[str, Any]:
     """Pins for `Environment`, with which signed runs (tee) are checked.
@@ -29,10 +30,12 @@ def tee_pins(
         anchors: accepted roots; None takes the vendors'.
         nonce: 32 bytes that you sent to the attester; "any" takes a key made for somebody else's; None is for policies
             that ask for none.
+        nonce_sent_at: unix seconds at which you sent it: evidence that answers it is no older. Policies with a maximum
+            age need it, but for Nitro, whose documents carry a clock.
         min_epoch: lowest epoch of a key that is accepted.
 
     Raises:
-        ValueError: not such a file or id.
+        ValueError: not such a file or id; a time without a nonce of your own.
         OSError: a file cannot be read.
     """
     from vml.tee.appraisal import AppraisalPolicy
@@ -44,9 +47,13 @@ def tee_pins(
             return parse_bytes32(item)
         return AppraisalPolicy.load(item)
 
+    if nonce_sent_at is not None and not isinstance(nonce, bytes):
+        raise ValueError("the time at which a nonce was sent is that of a nonce of your own")
     pins: dict[str, Any] = {TEE_POLICIES: tuple(map(read, policies)), TEE_MIN_EPOCH: min_epoch}
     if anchors is not None:
         pins[TEE_ANCHORS] = anchors
     if nonce is not None:
         pins[TEE_NONCE] = nonce
+    if nonce_sent_at is not None:
+        pins[TEE_NONCE_SENT_AT] = nonce_sent_at
     return pins

@@ -73,8 +73,8 @@ def read_context(text: str | None) -> tuple[bytes, Context | None]:
     return context.commitment(), context
 
 
-def read_moment(text: str | None) -> int:
-    """Unix seconds of `--at`; now where it is not given.
+def read_moment(text: str | None, option: str = "--at") -> int:
+    """Unix seconds of `--at` or another option; now where it is not given.
 
     Raises:
         ValueError: neither seconds nor a time in UTC.
@@ -90,7 +90,7 @@ def read_moment(text: str | None) -> int:
             raise ValueError("no UTC")
         return int(datetime.fromisoformat(text).timestamp())
     except ValueError as error:
-        raise ValueError(f"--at {text}: give unix seconds, or UTC as 2027-01-31T00:00:00Z") from error
+        raise ValueError(f"{option} {text}: give unix seconds, or UTC as 2027-01-31T00:00:00Z") from error
 
 
 def read_visibility(private: str, hash_input: bool) -> Visibility:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from vml.cli.arguments import read_moment
 from vml.cli.output import hexed
 
 if TYPE_CHECKING:
@@ -47,12 +48,17 @@ def read_attesting(
 
 
 def read_pins(
-    policies: list[str] | None, nonce: str | None, min_epoch: int, allow_simulated: bool, seed: str
+    policies: list[str] | None,
+    nonce: str | None,
+    nonce_sent_at: str | None,
+    min_epoch: int,
+    allow_simulated: bool,
+    seed: str,
 ) -> dict[str, Any]:
-    """What a verifier accepts, from `--tee-policy`, `--tee-nonce`, `--tee-min-epoch`, `--allow-simulated`, `--seed`.
+    """What a verifier accepts, from the options `--tee-…`, `--allow-simulated` and `--seed`.
 
     Raises:
-        ValueError, OSError: as `vml.api.tee_pins`; a seed without --allow-simulated.
+        ValueError, OSError: as `vml.api.tee_pins`; a seed without --allow-simulated; no time.
         BackendUnavailable: simulated evidence takes the extra ``sim``.
     """
     from vml import api
@@ -60,7 +66,14 @@ def read_pins(
     from vml.claim import parse_bytes32
 
     sent = nonce if nonce in (None, ANY_NONCE) else parse_bytes32(nonce)
-    return api.tee_pins(policies or (), anchors=_anchors(allow_simulated, seed), nonce=sent, min_epoch=min_epoch)
+    sent_at = None if nonce_sent_at is None else read_moment(nonce_sent_at, "--tee-nonce-sent-at")
+    return api.tee_pins(
+        policies or (),
+        anchors=_anchors(allow_simulated, seed),
+        nonce=sent,
+        nonce_sent_at=sent_at,
+        min_epoch=min_epoch,
+    )
 
 
 def _anchors(allow_simulated: bool, seed: str) -> TrustAnchors | None:

@@ -42,6 +42,10 @@ AllowSimulated = Annotated[
     bool, typer.Option("--allow-simulated", help="Trust a simulator's roots, too. Such evidence shows nothing.")
 ]
 Nonce = Annotated[str | None, typer.Option("--nonce", metavar="HEX", help="What the attester was asked to repeat.")]
+NonceSentAt = Annotated[
+    str | None,
+    typer.Option("--nonce-sent-at", metavar="TIME", help="When it was sent, for policies with a maximum age."),
+]
 PolicyFile = Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="What is acceptable.")]
 
 
@@ -50,6 +54,7 @@ def verify(
     evidence: Evidences,
     policy: PolicyFile = None,
     nonce: Nonce = None,
+    nonce_sent_at: NonceSentAt = None,
     at: At = None,
     kind: Kinds = None,
     collateral: CollateralPath = None,
@@ -77,13 +82,16 @@ def verify(
 
     if claims_only and (policy is not None or nonce is not None):
         raise ValueError("--claims-only judges nothing: leave out --policy and --nonce")
+    if nonce_sent_at is not None and nonce is None:
+        raise ValueError("--nonce-sent-at is about a nonce: give --nonce, too")
+    sent_at = None if nonce_sent_at is None else read_moment(nonce_sent_at, "--nonce-sent-at")
     moment, asked = read_moment(at), None if nonce is None else _unhex(nonce, "--nonce")
     rules = None if policy is None else AppraisalPolicy.load(policy)
     found = _read(evidence, kind, collateral, event_log)
     verified = verify_evidence(found, anchors(allow_simulated, seed), moment)
     if rules is None and not claims_only:
         raise rejected(Reason.POLICY_INCOMPLETE, "genuine, and without --policy not accepted (or use --claims-only)")
-    result = None if rules is None else appraise(verified, rules, moment, asked)
+    result = None if rules is None else appraise(verified, rules, moment, asked, nonce_issued_at=sent_at)
     value = _claims(verified)
     value["appraisal"] = None if result is None else result.as_json()
     value["accepted"] = None if result is None else True

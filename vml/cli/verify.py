@@ -47,6 +47,10 @@ def verify(
         str | None,
         typer.Option("--tee-nonce", metavar="0xHEX|any", help="What you had the attester repeat; any: you did not."),
     ] = None,
+    tee_nonce_sent_at: Annotated[
+        str | None,
+        typer.Option("--tee-nonce-sent-at", metavar="TIME", help="When you sent it, for policies with a maximum age."),
+    ] = None,
     tee_min_epoch: Annotated[
         int, typer.Option("--tee-min-epoch", metavar="N", help="Lowest epoch of a key you accept (tee).", min=0)
     ] = 0,
@@ -94,8 +98,8 @@ def verify(
         held = api.held_model(model, able, progress=progress)
         chain, pins = _game(rpc, game, terms) if able.assurance == "economic" else (None, {})
         if able.assurance == "hardware":
-            pins = read_pins(tee_policy, tee_nonce, tee_min_epoch, allow_simulated, seed)
-        elif tee_policy or tee_nonce is not None or tee_min_epoch or at is not None:
+            pins = read_pins(tee_policy, tee_nonce, tee_nonce_sent_at, tee_min_epoch, allow_simulated, seed)
+        elif tee_policy or tee_nonce is not None or tee_nonce_sent_at is not None or tee_min_epoch or at is not None:
             raise ValueError(f"--tee-… and --at are about signed runs (tee), this is a proof of {envelope.backend}")
     verdict = api.verify(
         envelope,
