@@ -58,7 +58,7 @@ RECEIPT_BATCH = {
     ]
 }
 CLAIMS_DOMAIN = {"name": "vml", "version": "1"}
-RULES_TYPE = "(bytes32,uint32,uint8,address[],address,uint16,uint8,bytes32[])"
+RULES_TYPE = "(bytes32,uint32,uint8,address[],address,uint16,uint8,bytes32[],bytes32)"
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +171,7 @@ def test_the_domain_names_chain_and_contract(tee: Call) -> None:
         st.integers(0, 2**16 - 1),
         st.integers(0, 255),
         st.lists(bytes32, max_size=3),
+        bytes32,
     ),
     evidence=bytes32,
     end=uint64,
@@ -245,7 +246,7 @@ class Admitted:
         self.certificate = KeyCertificate(algorithm, self.public, MODEL, POLICY, 3, 2**40)
         attestors = sorted((account(seed + 1) for seed in range(3)), key=lambda attestor: int(attestor.address, 16))
         addresses = [attestor.address for attestor in attestors]
-        rules: tuple[object, ...] = (POLICY, 2**32 - 1, 2, addresses, "0x" + "00" * 20, 0, 0, [])
+        rules: tuple[object, ...] = (POLICY, 2**32 - 1, 2, addresses, "0x" + "00" * 20, 0, 0, [], bytes(32))
         finding = (b"\x0e" * 32, 2**41, False, 2**42)
         digest = tee("admissionDigest", OWNER, rules, words(self.certificate), finding)
         signatures = b"".join(attestor.unsafe_sign_hash(digest).signature for attestor in attestors[1:])

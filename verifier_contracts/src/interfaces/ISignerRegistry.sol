@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.24;
 
+import {ITeeProposals} from "src/interfaces/ITeeProposals.sol";
+
 /// @title Keys that were made inside enclaves and attested, each for one model and epoch
 /// @notice A key is admitted once and then signs receipts that cost one recovery each to check. Who may admit what is
 /// said by rules, which have their hash for an id: nobody can change them, and a model's owner accepts them by naming
@@ -16,7 +18,7 @@ interface ISignerRegistry {
         OnChain,
         // As OnChain, by a proof that the quote was checked.
         Zk,
-        // Not supported: see docs/contracts-tee.md.
+        // Nobody disagreed with a bonded proposal, or it was then shown to be good: see ITeeProposals.
         Optimistic
     }
 
@@ -37,6 +39,8 @@ interface ISignerRegistry {
         uint8 bodyTypes;
         // SGX: MRENCLAVE. TDX: keccak256(MRTD || RTMR0 || RTMR1 || RTMR2 || RTMR3).
         bytes32[] measurements;
+        // Optimistic: keccak256(abi.encode(ITeeProposals.Terms)). Zero: not optimistically.
+        bytes32 terms;
     }
 
     /// @notice What a key is for. Evidence carries the digest (KeyCertificate).
@@ -127,6 +131,8 @@ interface ISignerRegistry {
     error EvidenceMismatch(bytes32 expected, bytes32 got);
     error NotEnoughGas(uint256 needed, uint256 given);
     error EvidenceStillGood();
+    /// @notice Only `proposals` brings keys in mode Optimistic.
+    error NotProposals(address caller);
 
     /// @notice Admits or renews a key on the word of attestors.
     /// @param owner of the model's entry for whom the key is admitted
@@ -160,6 +166,19 @@ interface ISignerRegistry {
         ZkProof calldata proof
     ) external returns (bytes32 record);
 
+    /// @notice Admits or renews a key whose proposal was accepted. Called by `proposals` only.
+    /// @param evidence keccak256 of the published bytes
+    /// @param proposedAt the rules' lifetime begins here
+    function admitProposed(
+        address owner,
+        Rules calldata rules,
+        Certificate calldata certificate,
+        bytes32 evidence,
+        uint64 collateralEnd,
+        uint64 proposedAt,
+        bool simulated
+    ) external returns (bytes32 record);
+
     /// @notice The caller, as owner, never believes this key again, also before it is admitted.
     function revoke(bytes32 model, bytes32 rules, bytes32 keyId, uint64 epoch, Mode mode) external;
 
@@ -188,11 +207,14 @@ interface ISignerRegistry {
     /// @notice The caller's keys for this model of an epoch below are dead, and none such is admitted again.
     function raiseEpoch(bytes32 model, uint64 minimumEpoch) external;
 
+    /// @notice The contract that keeps proposals and their bonds, made with this one.
+    function proposals() external view returns (ITeeProposals);
     /// @param entry keccak256(abi.encode(owner, model)), as in IModelRegistry
     function minimumEpochOf(bytes32 entry) external view returns (uint64);
     /// @return key all zero where nothing is known
     function keyOf(bytes32 record) external view returns (Key memory key);
-    /// @return evidence vml's evidence id (Quorum), keccak256 of the quote (OnChain) or of the output (Zk)
+    /// @return evidence vml's evidence id (Quorum), keccak256 of the quote (OnChain), of the output (Zk), or of the
+    /// published bytes (Optimistic). It says on what the key rests and takes nothing: evidence may come again.
     function evidenceOf(bytes32 record) external view returns (bytes32 evidence);
     function recordOf(bytes32 entry, bytes32 rules, bytes32 keyId, uint64 epoch, Mode mode)
         external

@@ -49,11 +49,16 @@ library Signatures {
     }
 
     function _precompile(bytes32 digest, bytes32 r, bytes32 s, bytes32 x, bytes32 y) private view returns (bool valid) {
-        bytes memory question = abi.encodePacked(digest, r, s, x, y);
         address precompile = P256_PRECOMPILE;
         assembly ("memory-safe") {
-            let success := staticcall(gas(), precompile, add(question, 32), mload(question), 0, 32)
-            valid := and(and(success, eq(returndatasize(), 32)), eq(mload(0), 1))
+            let question := mload(0x40)
+            mstore(question, digest)
+            mstore(add(question, 0x20), r)
+            mstore(add(question, 0x40), s)
+            mstore(add(question, 0x60), x)
+            mstore(add(question, 0x80), y)
+            let success := staticcall(gas(), precompile, question, 0xa0, 0, 0x20)
+            valid := and(and(success, eq(returndatasize(), 0x20)), eq(mload(0), 1))
         }
     }
 }

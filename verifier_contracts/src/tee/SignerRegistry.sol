@@ -4,9 +4,12 @@ pragma solidity ^0.8.24;
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {IDcapAttestation} from "src/interfaces/IDcapAttestation.sol";
 import {ISignerRegistry} from "src/interfaces/ISignerRegistry.sol";
+import {ITeeProposals} from "src/interfaces/ITeeProposals.sol";
 import {DcapOutput} from "src/tee/DcapOutput.sol";
 import {KeyCertificate} from "src/tee/KeyCertificate.sol";
-import {Signatures} from "src/tee/Signatures.sol";
+import {LocalChain} from "src/tee/LocalChain.sol";
+import {Quorum} from "src/tee/Quorum.sol";
+import {TeeProposals} from "src/tee/TeeProposals.sol";
 
 /// @title Attested keys, how each came in, and when it ends
 /// @notice See ISignerRegistry. Nobody governs this contract: an owner's word counts for the owner's own entries, rules
@@ -25,10 +28,12 @@ abstract contract SignerRegistry is ISignerRegistry, EIP712 {
         "Admission(address owner,bytes32 rules,bytes32 certificate,bytes32 evidence,uint64 collateralEnd,bool simulated,uint64 deadline)"
     );
     bytes32 private constant REVOCATION_TYPE_HASH = keccak256("Revocation(bytes32 record)");
-    uint256 private constant SIGNATURE_BYTES = 65;
     /// @dev More than the dearest check of a quote takes (6.35 million, SGX without a precompile for P-256): a check that
     /// was starved of gas must not look like one that failed.
     uint256 private constant RECHECK_GAS = 12_000_000;
+
+    /// @inheritdoc ISignerRegistry
+    ITeeProposals public immutable proposals;
 
     /// @inheritdoc ISignerRegistry
     mapping(bytes32 entry => uint64) public minimumEpochOf;
@@ -37,7 +42,9 @@ abstract contract SignerRegistry is ISignerRegistry, EIP712 {
     /// @dev A Key in one word: see _pack.
     mapping(bytes32 record => uint256) internal _keys;
 
-    constructor() EIP712("vml", "1") {}
+    constructor() EIP712("vml", "1") {
+        proposals = new TeeProposals(this);
+    }
 
     // ---- admission -------------------------------------------------------------------------------------------------
 
@@ -51,7 +58,7 @@ abstract contract SignerRegistry is ISignerRegistry, EIP712 {
     ) external returns (bytes32 record) {
         if (block.timestamp > finding.deadline) revert AdmissionIsExpired(finding.deadline);
         bytes32 id = _rulesId(rules);
-        _requireQuorum(rules, _admissionDigest(owner, id, KeyCertificate.digest(certificate), finding), signatures);
+        Quorum.check(rules, _admissionDigest(owner, id, KeyCertificate.digest(certificate), finding), signatures);
         Finding memory found = finding;
         return _admit(owner, rules, certificate, id, Mode.Quorum, found);
     }
@@ -89,6 +96,23 @@ abstract contract SignerRegistry is ISignerRegistry, EIP712 {
         return _admit(owner, rules, certificate, _rulesId(rules), Mode.Zk, found);
     }
 
+    /// @inheritdoc ISignerRegistry
+    /// @dev The lifetime runs from the proposal: that is how fresh the evidence is.
+    function admitProposed(
+        address owner,
+        Rules calldata rules,
+        Certificate calldata certificate,
+        bytes32 evidence,
+        uint64 collateralEnd,
+        uint64 proposedAt,
+        bool simulated
+    ) external returns (bytes32 record) {
+        if (msg.sender != address(proposals)) revert NotProposals(msg.sender);
+        uint256 latest = uint256(proposedAt) + rules.lifetime;
+        Finding memory found = Finding(evidence, latest < collateralEnd ? uint64(latest) : collateralEnd, simulated, 0);
+        return _admit(owner, rules, certificate, _rulesId(rules), Mode.Optimistic, found);
+    }
+
     // ---- the end of a key ------------------------------------------------------------------------------------------
 
     /// @inheritdoc ISignerRegistry
@@ -107,7 +131,7 @@ abstract contract SignerRegistry is ISignerRegistry, EIP712 {
         bytes calldata signatures
     ) external {
         bytes32 record = recordOf(_entryOf(owner, model), _rulesId(rules), keyId, epoch, mode);
-        _requireQuorum(rules, revocationDigest(record), signatures);
+        Quorum.check(rules, revocationDigest(record), signatures);
         _revoke(record);
     }
 
@@ -214,7 +238,7 @@ abstract contract SignerRegistry is ISignerRegistry, EIP712 {
         Finding memory found
     ) private returns (bytes32 record) {
         if (certificate.policy != rules.policy) revert PolicyMismatch(rules.policy, certificate.policy);
-        if (found.simulated && !_isLocal()) revert SimulatedEvidence();
+        if (found.simulated && !LocalChain.isHere()) revert SimulatedEvidence();
         bytes32 entry = _entryOf(owner, certificate.model);
         uint64 minimum = minimumEpochOf[entry];
         if (certificate.epoch < minimum) revert EpochRotated(minimum, certificate.epoch);
@@ -261,25 +285,6 @@ abstract contract SignerRegistry is ISignerRegistry, EIP712 {
         if (key & REVOKED != 0) revert KeyIsRevoked(record);
         _keys[record] = key | REVOKED;
         emit KeyRevoked(record, msg.sender);
-    }
-
-    /// @dev Signers strictly ascend, so none counts twice, also where the list names one twice; and the list ascends, so
-    /// one walk along it finds them all.
-    function _requireQuorum(Rules calldata rules, bytes32 digest, bytes calldata signatures) private pure {
-        uint256 threshold = rules.threshold;
-        if (threshold == 0) revert ModeNotInRules(Mode.Quorum);
-        uint256 expected = threshold * SIGNATURE_BYTES;
-        if (signatures.length != expected) revert SignaturesLength(expected, signatures.length);
-        address previous = address(0);
-        uint256 at = 0;
-        for (uint256 i = 0; i < threshold; ++i) {
-            address signer = Signatures.recover(digest, signatures[i * SIGNATURE_BYTES:(i + 1) * SIGNATURE_BYTES]);
-            if (signer == address(0)) revert SignatureInvalid(i);
-            if (signer <= previous) revert SignersNotAscending(previous, signer);
-            while (at < rules.attestors.length && rules.attestors[at] != signer) ++at;
-            if (at == rules.attestors.length) revert NotAnAttestor(signer);
-            previous = signer;
-        }
     }
 
     function _admissionDigest(address owner, bytes32 id, bytes32 certificate, Finding calldata finding)
@@ -349,9 +354,5 @@ abstract contract SignerRegistry is ISignerRegistry, EIP712 {
             mstore(add(buffer, 0x80), mode)
             record := keccak256(buffer, 0xa0)
         }
-    }
-
-    function _isLocal() internal view returns (bool) {
-        return block.chainid == 31_337 || block.chainid == 1337;
     }
 }

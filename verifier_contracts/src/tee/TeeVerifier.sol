@@ -6,6 +6,7 @@ import {ISignerRegistry} from "src/interfaces/ISignerRegistry.sol";
 import {IVmlVerifier} from "src/interfaces/IVmlVerifier.sol";
 import {VmlClaim} from "src/libraries/VmlClaim.sol";
 import {KeyCertificate} from "src/tee/KeyCertificate.sol";
+import {LocalChain} from "src/tee/LocalChain.sol";
 import {Receipts} from "src/tee/Receipts.sol";
 import {Signatures} from "src/tee/Signatures.sol";
 import {SignerRegistry} from "src/tee/SignerRegistry.sol";
@@ -31,7 +32,8 @@ contract TeeVerifier is IVmlVerifier, SignerRegistry, ERC165 {
     }
 
     uint256 private constant METADATA_BYTES = 128;
-    uint256 private constant MODES = 1 << uint8(Mode.Quorum) | 1 << uint8(Mode.OnChain) | 1 << uint8(Mode.Zk);
+    uint256 private constant MODES =
+        1 << uint8(Mode.Quorum) | 1 << uint8(Mode.OnChain) | 1 << uint8(Mode.Zk) | 1 << uint8(Mode.Optimistic);
 
     /// @inheritdoc IVmlVerifier
     string public constant scheme = "tee/1";
@@ -144,6 +146,6 @@ contract TeeVerifier is IVmlVerifier, SignerRegistry, ERC165 {
         if (key == 0) revert KeyUnknown(record);
         if (block.timestamp > notAfter) revert KeyIsExpired(record, uint64(notAfter));
         if (issuedAt > notAfter) revert IssuedOutOfTime(issuedAt, uint64(notAfter));
-        if (!_isLocal()) revert SimulatedEvidence();
+        if (!LocalChain.isHere()) revert SimulatedEvidence();
     }
 }
