@@ -8,6 +8,8 @@ Source: NVIDIA, nvml.h, "Confidential Computing".
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from attestation.attester import AttestationFailed, require_answer
@@ -16,6 +18,7 @@ from vml.tee.nvidia.report import read_report
 
 LIBRARY = "libnvidia-ml.so.1"
 NONCE = 32
+NAME = 96
 MAX_GPUS = 64
 
 
@@ -56,6 +59,13 @@ def collect(nonce: bytes, library: Any = None) -> tuple[Evidence, ...]:
     """
     if len(nonce) != NONCE:
         raise ValueError(f"a nonce of {NONCE} bytes")
+    with _nvml(library) as (nvml, count):
+        return tuple(_answer(nvml, index, nonce) for index in range(count))
+
+
+@contextmanager
+def _nvml(library: Any) -> Iterator[tuple[Any, int]]:
+    """The library, started, and how many GPUs there are."""
     try:
         nvml = ctypes.CDLL(LIBRARY) if library is None else library
     except OSError as error:
@@ -66,9 +76,35 @@ def collect(nonce: bytes, library: Any = None) -> tuple[Evidence, ...]:
         _call(nvml, "nvmlDeviceGetCount_v2", ctypes.byref(count))
         if not 0 < count.value <= MAX_GPUS:
             raise AttestationFailed(f"{count.value} GPUs")
-        return tuple(_answer(nvml, index, nonce) for index in range(count.value))
+        yield nvml, count.value
     finally:
         _call(nvml, "nvmlShutdown")
+
+
+def names(library: Any = None) -> tuple[str, ...]:
+    """The driver, and every GPU by its name: what the description of a float run says of them.
+
+    Args:
+        library: NVML; None loads the driver's.
+
+    Raises:
+        AttestationFailed: there is no driver or no GPU.
+    """
+    with _nvml(library) as (nvml, count):
+        driver = ctypes.create_string_buffer(NAME)
+        _call(nvml, "nvmlSystemGetDriverVersion", driver, ctypes.c_uint(NAME))
+        return (f"driver {_text(driver)}", *(_name(nvml, index) for index in range(count)))
+
+
+def _name(nvml: Any, index: int) -> str:
+    device, name = ctypes.c_void_p(), ctypes.create_string_buffer(NAME)
+    _call(nvml, "nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(device))
+    _call(nvml, "nvmlDeviceGetName", device, name, ctypes.c_uint(NAME))
+    return _text(name)
+
+
+def _text(room: Any) -> str:
+    return bytes(room.value).decode("ascii", "replace").replace("\ufffd", "?")
 
 
 def _answer(nvml: Any, index: int, nonce: bytes) -> Evidence:

@@ -2,12 +2,13 @@
 
 ::
 
-    python -m attestation.serve MODEL.vml --attester tdx --listen unix:/run/vml
+    python -m attestation.serve MODEL.vml --attester tdx --listen unix:/run/vml [--engine float] [--gpus]
 
 The order is the point. The model is loaded, and with it every weight hashed, before there is a key. The key never
 leaves the process and ends with it. Claims are made of the very arrays that the engine read and wrote, and every
 receipt has a higher number than the one before. What is signed cannot be altered on the way; nothing is encrypted.
 
+    POST /v1/about   {}: the engine, the model's identity, what runs it. Also before the start
     POST /v1/start   what the key is for; once, by the host (`start.py`). The key is made then
     POST /v1/run     as `vml prove --backend tee --attester ADDRESS` asks (`vml.backends.tee.attester`): the proof
     POST /v1/attest  {"nonce":"0x…"}: certificate, evidence of processor and GPUs, for who registers the key
@@ -37,22 +38,23 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from attestation.attester import HALF, Attester
+from attestation.attester import HALF, AttestationFailed, Attester
 from vml import canonical
-from vml.backends.tee.attester import MAX_REQUEST_BYTES, PATH, read_request
-from vml.backends.tee.inside import Attestation, ReceiptKey, run
+from vml.backends.tee.attester import ABOUT_PATH, MAX_REQUEST_BYTES, PATH, read_request, write_about
+from vml.backends.tee.engines import ENGINES
+from vml.backends.tee.inside import Attestation, Loaded, ReceiptKey, loaded, naming_gpus, run
 from vml.backends.tee.payload import read_policy
+from vml.backends.tee.session import CPU, CUDA, PROVIDERS, FloatModel
 from vml.canonical import JSON
 from vml.claim import parse_bytes32
-from vml.errors import MalformedProof, OutOfRange, ProvingError, VmlError
+from vml.errors import MalformedProof, OutOfRange, VmlError
 from vml.model.compiled import Model
 from vml.proof import Proof
 from vml.tee.appraisal import AppraisalPolicy
 from vml.tee.binding import Algorithm, KeyCertificate, public_key_of
-from vml.tee.evidence import Collateral, Evidence
+from vml.tee.evidence import Collateral, Evidence, NvidiaCollateral
 from vml.tee.files import MAX_BYTES, read_json, write_json
-from vml.tee.gpus import gpu_nonce, gpus_digest
-from vml.tee.nvidia.report import read_report
+from vml.tee.gpus import gpu_nonce
 
 START_PATH, ATTEST_PATH = "/v1/start", "/v1/attest"
 NUMBER = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
@@ -69,7 +71,7 @@ class Service:
     """One model, one key.
 
     Args:
-        model: loaded, so that its weights were hashed; the key is made afterwards, here.
+        model: loaded, so that its weights were hashed; the key is made afterwards, here. Of a float run a `FloatModel`.
         attester: of the processor.
         policy: the appraisal policy that the key is made for; a verifier compares its id.
         epoch: of the key.
@@ -77,12 +79,13 @@ class Service:
         algorithm: of the key.
         gpus: of the GPUs, where there are some.
         collateral: to go with evidence that has none.
+        manifests: with NVIDIA's manifests, to go with evidence of GPUs.
         clock: unix seconds. The host may set it.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Loaded,
         attester: Attester,
         policy: AppraisalPolicy,
         *,
@@ -91,16 +94,18 @@ class Service:
         algorithm: Algorithm = Algorithm.SECP256K1,
         gpus: Gpus | None = None,
         collateral: Collateral | None = None,
+        manifests: Collateral | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        commitment = model.commitment
+        held = loaded(model)
+        commitment = held.program.identity
         key = ec.generate_private_key(CURVES[algorithm])
         self._certificate = KeyCertificate(
             algorithm, public_key_of(key), commitment, policy.policy_id, epoch, not_after
         )
         self._key = ReceiptKey(key, self._certificate, policy)
-        self._model, self._attester, self._clock = model, attester, clock
-        self._gpus, self._collateral = gpus, collateral
+        self._model, self._attester, self._clock = held, attester, clock
+        self._gpus, self._collateral, self._manifests = gpus, collateral, manifests
         self._attesting, self._running = threading.Lock(), threading.Lock()
         self._latest: Attestation | None = None
 
@@ -109,8 +114,8 @@ class Service:
         """Of the key, without GPUs: those stand in it once they answered."""
         return self._certificate
 
-    def attest(self, nonce: bytes) -> tuple[KeyCertificate, Attestation, tuple[Evidence, ...]]:
-        """The key with fresh evidence that answers a nonce of 32 bytes, and evidence of the GPUs.
+    def attest(self, nonce: bytes) -> tuple[KeyCertificate, Attestation]:
+        """The key with fresh evidence that answers a nonce of 32 bytes, of the processor and of the GPUs.
 
         GPUs answer first, with a nonce of this key; the digest of what they answered goes into the key certificate; the
         processor attests that one.
@@ -123,53 +128,68 @@ class Service:
         certificate, gpus = self._certificate, tuple[Evidence, ...]()
         with self._attesting:
             if self._gpus is not None:
-                gpus = tuple(self._gpus(gpu_nonce(certificate.public_key, nonce)))
-                ids = [read_report(gpu.data).evidence_id for gpu in gpus]
-                certificate = replace(certificate, gpus=gpus_digest(ids))
+                gpus = tuple(map(self._with_manifests, self._gpus(gpu_nonce(certificate.public_key, nonce))))
+                if not gpus:
+                    raise AttestationFailed("there are no GPUs")
+                certificate = naming_gpus(certificate, gpus)
             evidence = self._attester.attest(certificate.digest(), nonce, certificate.public_key)
             if evidence.collateral is None:
                 evidence = replace(evidence, collateral=self._collateral)
-            self._latest = Attestation(nonce, evidence)
-            return certificate, self._latest, gpus
+            self._latest = Attestation(nonce, evidence, gpus)
+            return certificate, self._latest
 
-    def prove(self, codes: Mapping[str, Array], context: bytes, nonce: bytes | None = None) -> Proof:
+    def _with_manifests(self, gpu: Evidence) -> Evidence:
+        """Evidence of a GPU, with the manifests where it has none."""
+        held, more = gpu.collateral, self._manifests
+        if not isinstance(held, NvidiaCollateral) or not isinstance(more, NvidiaCollateral):
+            return gpu
+        driver, vbios = held.driver_rim or more.driver_rim, held.vbios_rim or more.vbios_rim
+        return replace(gpu, collateral=replace(held, driver_rim=driver, vbios_rim=vbios))
+
+    def prove(self, inputs: Mapping[str, Array], context: bytes, nonce: bytes | None = None) -> Proof:
         """One run and its receipt.
 
         Args:
-            codes: integer arrays by input name.
+            inputs: arrays by input name: codes, or values of a float run.
             context: 32 bytes the claim is bound to.
             nonce: 32 bytes that the evidence has to answer; None takes the latest.
 
         Raises:
             AttestationFailed: there is no evidence.
-            ProvingError: the key's time is over, or GPUs take part, whose evidence a proof does not carry.
+            ProvingError: the key's time is over, or the model cannot be run on this.
             ValueError: arguments that do not fit the model.
         """
-        if self._gpus is not None:
-            raise ProvingError("proofs carry no evidence of GPUs, and the exact model uses none")
         latest = self._latest
         if latest is None or nonce not in (None, latest.nonce):
             latest = self.attest(secrets.token_bytes(HALF) if nonce is None else nonce)[1]
         with self._running:  # the engine uses all processors by itself
-            return run(self._model, self._key, latest, codes, context, int(self._clock()))
+            return run(self._model, self._key, latest, inputs, context, int(self._clock()))
 
 
 class Room:
     """A model that was hashed, and, once it was started, its service.
 
     Args:
-        model: loaded.
+        model: loaded; of a float run a `FloatModel`.
         attester: of the processor.
         options: further arguments of `Service`.
     """
 
-    def __init__(self, model: Model, attester: Attester, **options: Any) -> None:
-        self.model = model
+    def __init__(self, model: Model | Loaded, attester: Attester, **options: Any) -> None:
+        self._model = loaded(model)
+        self.program = self._model.program
         self._attester, self._options = attester, options
         self._service: Service | None = None
         self._starting = threading.Lock()
 
-    def start(self, policy: AppraisalPolicy, epoch: int, not_after: int, collateral: Collateral | None) -> Service:
+    def start(
+        self,
+        policy: AppraisalPolicy,
+        epoch: int,
+        not_after: int,
+        collateral: Collateral | None,
+        manifests: Collateral | None = None,
+    ) -> Service:
         """Make the key. Arguments as of `Service`.
 
         Raises:
@@ -178,8 +198,9 @@ class Room:
         with self._starting:
             if self._service is not None:
                 raise ValueError("started already: another key needs another process")
-            given = {**self._options, "epoch": epoch, "not_after": not_after, "collateral": collateral}
-            self._service = Service(self.model, self._attester, policy, **given)
+            given = {**self._options, "epoch": epoch, "not_after": not_after}
+            given |= {"collateral": collateral, "manifests": manifests}
+            self._service = Service(self._model, self._attester, policy, **given)
             return self._service
 
     def answer(self, path: str, body: bytes) -> bytes:
@@ -189,6 +210,10 @@ class Room:
             ValueError, MalformedProof: not a request, or not now.
             VmlError: no evidence, or no proof.
         """
+        if path == ABOUT_PATH:
+            if body != b"{}":
+                raise ValueError("the request is not an empty object")
+            return write_about(self.program)
         if path == START_PATH:
             started = self.start(*read_start(body))
             return canonical.encode({"certificate": described(started.certificate)})
@@ -196,29 +221,41 @@ class Room:
         if service is None:
             raise ValueError(f"not started: {START_PATH} first")
         if path == PATH:
-            codes, context, nonce = read_request(body, self.model.commitment, self.model.inputs)
-            return service.prove(codes, context, nonce).to_bytes()
+            inputs, context, nonce = read_request(body, self.program)
+            return service.prove(inputs, context, nonce).to_bytes()
         if path != ATTEST_PATH:
-            raise ValueError(f"requests go to {START_PATH}, {PATH} or {ATTEST_PATH}")
+            raise ValueError(f"requests go to {ABOUT_PATH}, {START_PATH}, {PATH} or {ATTEST_PATH}")
         item = canonical.decode(body, max_bytes=MAX_ATTEST_REQUEST)
         if not isinstance(item, dict) or set(item) != {"nonce"}:
             raise ValueError("the request is not an object with a nonce")
-        certificate, attestation, gpus = service.attest(parse_bytes32(item["nonce"]))
-        parts = [canonical.decode(write_json(found), max_bytes=MAX_BYTES) for found in (attestation.evidence, *gpus)]
+        certificate, attestation = service.attest(parse_bytes32(item["nonce"]))
+        evidence = (attestation.evidence, *attestation.gpus)
+        parts = [canonical.decode(write_json(found), max_bytes=MAX_BYTES) for found in evidence]
         held = {"certificate": described(certificate), "evidence": parts[0], "gpus": parts[1:], "nonce": item["nonce"]}
         return canonical.encode(held)
 
 
-def write_start(policy: AppraisalPolicy, epoch: int, not_after: int, collateral: Evidence | None) -> bytes:
+def write_start(
+    policy: AppraisalPolicy,
+    epoch: int,
+    not_after: int,
+    collateral: Evidence | None,
+    manifests: Evidence | None = None,
+) -> bytes:
     """The body of a start.
 
     Args:
         policy, epoch, not_after: as of `Service`.
-        collateral: any evidence with the collateral; it travels in the evidence's own form.
+        collateral, manifests: any evidence with the collateral; it travels in the evidence's own form.
     """
+    held = {"collateral": collateral, "manifests": manifests}
+    parts: dict[str, JSON] = {
+        name: None if part is None else canonical.decode(write_json(part), max_bytes=MAX_BYTES)
+        for name, part in held.items()
+    }
     return canonical.encode(
         {
-            "collateral": None if collateral is None else canonical.decode(write_json(collateral), max_bytes=MAX_BYTES),
+            **parts,
             "epoch": str(epoch),
             "not_after": str(not_after),
             "policy": canonical.decode(policy.canonical(), max_bytes=MAX_BYTES),
@@ -226,21 +263,21 @@ def write_start(policy: AppraisalPolicy, epoch: int, not_after: int, collateral:
     )
 
 
-def read_start(body: bytes) -> tuple[AppraisalPolicy, int, int, Collateral | None]:
-    """Policy, epoch, last second and collateral of a start.
+def read_start(body: bytes) -> tuple[AppraisalPolicy, int, int, Collateral | None, Collateral | None]:
+    """Policy, epoch, last second, collateral and manifests of a start.
 
     Raises:
         ValueError, MalformedProof: anything else.
     """
     item = canonical.decode(body, max_bytes=MAX_REQUEST_BYTES)
-    if not isinstance(item, dict) or set(item) != {"collateral", "epoch", "not_after", "policy"}:
-        raise ValueError("a start is an object of collateral, epoch, not_after and policy")
+    if not isinstance(item, dict) or set(item) != {"collateral", "epoch", "manifests", "not_after", "policy"}:
+        raise ValueError("a start is an object of collateral, epoch, manifests, not_after and policy")
     numbers = [item["epoch"], item["not_after"]]
     if not all(isinstance(number, str) and NUMBER.fullmatch(number) for number in numbers):
         raise ValueError("epoch and not_after are decimal numbers, as text")
-    held = item["collateral"]
-    collateral = None if held is None else read_json(canonical.encode(held)).collateral
-    return read_policy(canonical.encode(item["policy"])), int(numbers[0]), int(numbers[1]), collateral
+    given = [item["collateral"], item["manifests"]]
+    held = [None if part is None else read_json(canonical.encode(part)).collateral for part in given]
+    return read_policy(canonical.encode(item["policy"])), int(numbers[0]), int(numbers[1]), held[0], held[1]
 
 
 def described(certificate: KeyCertificate) -> dict[str, JSON]:
@@ -332,17 +369,45 @@ def attester_of(kind: str) -> Attester:
     return DstackAttester()
 
 
+def model_of(folder: Path, engine: str, provider: str, threads: int) -> Model | FloatModel:
+    """A compiled folder, or its ONNX file in onnxruntime. Either way every weight was hashed.
+
+    Raises:
+        UnsupportedModel, BackendUnavailable, ValueError: as `Model.load` and `FloatModel`.
+        AttestationFailed: the driver does not say which GPUs there are.
+    """
+    model = Model.load(folder)
+    if engine == "exact":
+        return model
+    devices: tuple[str, ...] = ()
+    if provider == CUDA:
+        from attestation import gpu
+
+        devices = gpu.names()
+    return FloatModel(model.source, provider, threads, devices)
+
+
 def main() -> int:
     """Serve until the end. Returns an exit code."""
     parser = argparse.ArgumentParser(prog="python -m attestation.serve", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path, help="compiled folder")
     parser.add_argument("--attester", choices=("tdx", "snp", "nitro", "dstack"), required=True)
     parser.add_argument("--listen", required=True, help="unix:PATH, http://HOST:PORT or vsock:PORT")
+    parser.add_argument("--engine", choices=tuple(ENGINES), default="exact", help="float: onnxruntime")
+    parser.add_argument("--provider", choices=tuple(PROVIDERS), default=CPU, help="execution provider of onnxruntime")
+    parser.add_argument("--threads", type=int, default=1, help="of onnxruntime, inside an operator")
+    parser.add_argument("--gpus", action="store_true", help="have the GPUs attested, too")
     options = parser.parse_args()
     try:
-        room = Room(Model.load(options.model), attester_of(options.attester))
+        held: dict[str, Any] = {}
+        if options.gpus:
+            from attestation import gpu
+
+            held["gpus"] = gpu.collect
+        model = model_of(options.model, options.engine, options.provider, options.threads)
+        room = Room(model, attester_of(options.attester), **held)
         with Server(room, options.listen) as server:
-            print(f"model 0x{room.model.commitment.hex()} at {options.listen}", file=sys.stderr)
+            print(f"model 0x{room.program.identity.hex()} at {options.listen}", file=sys.stderr)
             server.serve_forever()
     except (VmlError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

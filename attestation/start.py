@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--not-after", required=True, help="last second of the key, in UTC: 2027-01-31T00:00:00Z")
     parser.add_argument("--kind", choices=("tdx", "snp"), default="tdx", help="whose collateral it is")
     parser.add_argument("--collateral", type=Path, help="file or folder, as docs/tee-evidence.md describes")
+    parser.add_argument("--manifests", type=Path, help="folder with driver_rim.xml and vbios_rim.xml, for GPUs")
     options = parser.parse_args()
     try:
         policy, kind = AppraisalPolicy.load(options.policy), Kind(options.kind)
@@ -38,7 +39,10 @@ def main() -> int:
         if options.collateral is not None:
             held = Evidence(kind, b"", read_collateral_of(kind, options.collateral))
         not_after = int(datetime.fromisoformat(options.not_after).timestamp())
-        body = write_start(policy, options.epoch, not_after, held)
+        manifests = None
+        if options.manifests is not None:
+            manifests = Evidence(Kind.NVIDIA, b"", read_collateral_of(Kind.NVIDIA, options.manifests))
+        body = write_start(policy, options.epoch, not_after, held, manifests)
         print(ask(options.address, body, TIMEOUT_S, START_PATH).decode())
     except (VmlError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -30,6 +30,7 @@ from tests.tee import forge_nvidia
 from vml import canonical
 from vml.backends.tee import verifier
 from vml.backends.tee.attester import ask, write_request
+from vml.backends.tee.engines import exact_program
 from vml.backends.tee.payload import SignedRun
 from vml.backends.types import (
     TEE_ANCHORS,
@@ -194,9 +195,9 @@ def gpu_claims(evidence: Evidence) -> NvidiaClaims:
 
 def bound_gpus(tmp_path: Path, gpus: serve.Gpus) -> tuple[KeyCertificate, tuple[Evidence, ...]]:
     attester = SnpAttester(tmp_path, 0, FakeKernel(snp_report, "sev_guest"))
-    certificate, attestation, found = service(attester, "snp", gpus=gpus).attest(NONCE)
+    certificate, attestation = service(attester, "snp", gpus=gpus).attest(NONCE)
     require_bound(certificate, verify_evidence(attestation.evidence, anchors(SEED), AT))
-    return certificate, found
+    return certificate, attestation.gpus
 
 
 def test_key_and_gpus_name_each_other(tmp_path: Path) -> None:
@@ -219,18 +220,16 @@ def test_a_gpu_that_answers_another_nonce_is_refused_by_the_verifier(tmp_path: P
 
 def test_gpus_that_cannot_be_named_stop_the_attestation(tmp_path: Path) -> None:
     attester = SnpAttester(tmp_path, 0, FakeKernel(snp_report, "sev_guest"))
-    with pytest.raises(ValueError, match="evidence ids"):
+    with pytest.raises(AttestationFailed, match="no GPUs"):
         service(attester, "snp", gpus=gpus_of(0)).attest(NONCE)
     with pytest.raises(ValueError, match="each once"):
         service(attester, "snp", gpus=gpus_of(2)).attest(NONCE)
     with pytest.raises(MalformedProof):
         service(attester, "snp", gpus=lambda _: [Evidence(Kind.NVIDIA, b"x")]).attest(NONCE)
-    with pytest.raises(ProvingError, match="GPUs"):
-        service(attester, "snp", gpus=gpus_of(1)).prove(codes(), CONTEXT, NONCE)
 
 
 def request(**changes: Any) -> bytes:
-    item = canonical.decode(write_request(model().commitment, model().inputs, codes(), CONTEXT, NONCE), max_bytes=4096)
+    item = canonical.decode(write_request(exact_program(model()), codes(), CONTEXT, NONCE), max_bytes=4096)
     return canonical.encode({**item, **changes})
 
 
@@ -342,9 +341,12 @@ def test_attest_says_what_a_registry_needs(room: Room) -> None:
 
 
 def test_a_start_is_read_as_it_was_written() -> None:
-    policy, epoch, not_after, held = read_start(starting())
+    policy, epoch, not_after, held, manifests = read_start(starting())
     assert (policy, epoch, not_after, held) == (matching_policy("tdx"), 3, NOT_AFTER, collateral(Kind.TDX))
+    assert manifests is None
     assert read_start(write_start(policy, 1, 2, None))[3] is None
+    gpu = forge_nvidia.GpuForgery().evidence()
+    assert read_start(write_start(policy, 1, 2, None, gpu))[4] == gpu.collateral
 
 
 @pytest.mark.parametrize(
@@ -356,6 +358,7 @@ def test_a_start_is_read_as_it_was_written() -> None:
         {"policy": {}},
         {"policy": {"x": 1}},
         {"collateral": 1},
+        {"manifests": 1},
         {"y": 1},
     ],
 )

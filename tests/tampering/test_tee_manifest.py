@@ -26,6 +26,7 @@ from tests.backends.tee.signed_runs import (
     check,
     decoded,
     honest,
+    identity_of,
     mallorys_key,
     model,
     other_run,
@@ -81,7 +82,7 @@ PAYLOAD: dict[str, tuple[Case, ...]] = {
         ("of another run", lambda: altered(honest(), signature=decoded(other_run()).signature), EVIDENCE),
         ("by another key", lambda: altered(honest(), signature=mallorys_signature()), EVIDENCE),
     ),
-    "graph": (turned("graph", MISMATCH),),
+    "source": (turned("source", MISMATCH),),
     "inputs": (
         ("another name", specs("inputs", name="z"), MISMATCH),
         ("another scale", specs("inputs", scale=2), MISMATCH),
@@ -262,8 +263,8 @@ def test_altered(name: str, how: str, make: Callable[[], Proof], error: Any, ver
 
 
 def test_the_manifest_has_every_field() -> None:
-    assert {item.name for item in dataclasses.fields(SignedRun)} == PAYLOAD.keys()
-    # A certificate that names GPUs cannot be encoded (tests/backends/tee/test_signed_payload.py).
+    # Description and GPUs have manifests of their own: test_tee_float.py, test_tee_gpus.py.
+    assert {item.name for item in dataclasses.fields(SignedRun)} - {"description", "gpus"} == PAYLOAD.keys()
     assert {item.name for item in dataclasses.fields(KeyCertificate)} - {"gpus"} == CERTIFICATE.keys()
     assert {item.name for item in dataclasses.fields(Proof)} == ENVELOPE.keys()
     assert {item.name for item in dataclasses.fields(Claim)} == CLAIM.keys()
@@ -297,9 +298,9 @@ def test_a_claim_swapped_under_the_receipt(name: str, kind: str) -> None:
 
 def test_another_model() -> None:
     """The model's own specs, another graph root, and the certificate changed to match: the evidence names another."""
-    odd = replace(decoded(honest()), graph=b"\1" * 32)
-    claim = replace(honest().claims[0], model=odd.model)
-    forged = replace(certified(altered(honest(), graph=b"\1" * 32), model=odd.model), claims=(claim,))
+    odd = replace(decoded(honest()), source=b"\1" * 32)
+    claim = replace(honest().claims[0], model=identity_of(odd))
+    forged = replace(certified(altered(honest(), source=b"\1" * 32), model=identity_of(odd)), claims=(claim,))
     with pytest.raises(ClaimMismatch, match="model"):
         check(forged)
     for proof in (forged, signed(forged, private_key())):  # by the attested key, even

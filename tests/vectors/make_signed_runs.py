@@ -31,14 +31,14 @@ def derived(name: str, size: int = 32) -> bytes:
 def case_of(receipt: dict[str, Any]) -> dict[str, Any]:
     """The payload of one receipt, field by field in the order of the page's table."""
     name, certificate, said = receipt["name"], receipt["certificate"], receipt["receipt"]
-    nonce, graph = derived(f"{name} nonce"), derived(f"{name} graph")
+    nonce, source = derived(f"{name} nonce"), derived(f"{name} graph")
     inputs, outputs = derived(f"{name} inputs", 40), derived(f"{name} outputs", 0 if "P-256" in name else 50)
     parts = {"inputs": inputs, "outputs": outputs, "policy": b'{"version":1}', "evidence": EVIDENCE}
     data = bytes([certificate["algorithm"]])
     data += unhex(certificate["public_key"]) + unhex(certificate["model"]) + unhex(certificate["policy_id"])
     data += int(certificate["epoch"]).to_bytes(8, "big") + int(certificate["not_after"]).to_bytes(8, "big")
     data += nonce + int(said["sequence"]).to_bytes(8, "big") + int(said["issued_at"]).to_bytes(8, "big")
-    data += unhex(receipt["signature"]) + graph
+    data += unhex(receipt["signature"]) + source
     for part in parts.values():
         data += len(part).to_bytes(4, "big") + part
     return {
@@ -47,7 +47,7 @@ def case_of(receipt: dict[str, Any]) -> dict[str, Any]:
         "key_id": receipt["key_id"],
         "certificate_digest": receipt["certificate_digest"],
         "nonce": "0x" + nonce.hex(),
-        "graph": "0x" + graph.hex(),
+        "source": "0x" + source.hex(),
         **{key: "0x" + part.hex() for key, part in parts.items()},
         "payload": "0x" + data.hex(),
     }

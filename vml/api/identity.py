@@ -90,7 +90,8 @@ def _identity_of_file(path: Path, proof: Proof | None, progress: Progress | None
 
 def _is_exact(proof: Proof) -> bool:
     """Whether the proof's model is the commitment of a compiled model, which no .onnx file gives by itself."""
-    return get_backend(backend_of_scheme(proof.scheme)).capabilities().exact
+    able = get_backend(backend_of_scheme(proof.scheme)).capabilities()
+    return able.exact and proof.scheme not in able.from_source
 
 
 def _identity(source: bytes, proof: Proof, progress: Progress | None) -> bytes:

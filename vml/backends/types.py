@@ -117,6 +117,7 @@ class Capabilities:
         batch: one proof can be about several inputs.
         exact: it proves the exact integer model, so the identity is that model's commitment. An .onnx file alone
             has none: the integers follow from its calibration, too.
+        from_source: schemes whose identity an .onnx file does give, in spite of `exact`.
         pinned_key: the identity does not bind the verifying key, so a verifier brings digests of its own
             (`PINNED_KEYS`); a proof's word for it is worth nothing.
         recomputes: a verifier who holds the model (`Environment.model`) runs it again instead of trusting anybody.
@@ -131,6 +132,7 @@ class Capabilities:
     on_chain: bool = False
     batch: bool = False
     exact: bool = False
+    from_source: tuple[str, ...] = ()
     pinned_key: bool = False
     recomputes: bool = False
 
@@ -219,6 +221,7 @@ class Attesting:
         seed: whose keys the simulator's are.
         at: unix seconds of the simulator's clock.
         epoch: of the simulated key.
+        engine: ``exact`` (the compiled model) or ``float`` (its ONNX file in onnxruntime).
     """
 
     attester: str | None = None
@@ -228,6 +231,7 @@ class Attesting:
     seed: str = "vml"
     at: int | None = None
     epoch: int = 1
+    engine: str = "exact"
 
 
 @dataclass(frozen=True)

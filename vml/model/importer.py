@@ -140,6 +140,24 @@ def free_inputs(proto: onnx.ModelProto) -> tuple[Edge, ...]:
     return tuple(_edge(info) for info in proto.graph.input if info.name not in constants)
 
 
+def edges_of(source: bytes) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
+    """Inputs and outputs of a model that was imported before; nothing is changed, and not much is checked.
+
+    Args:
+        source: the bytes of an imported model.
+
+    Raises:
+        UnsupportedModel: not an ONNX model, weights in other files, or shapes that are not fixed.
+        BackendUnavailable: onnx is not installed.
+    """
+    compile_extra("onnx")
+    proto, _, files = _read(source)
+    read_external(proto, None, MAX_MODEL_BYTES, files)
+    _check_text(proto.graph)
+    _only_dense_tensors(proto)
+    return free_inputs(proto), tuple(_edge(info) for info in proto.graph.output)
+
+
 def check_operators(proto: onnx.ModelProto, opset: int, known_only: bool = False) -> None:
     """List every node that cannot be lowered, before any work is spent on the others.
 

@@ -65,12 +65,20 @@ def require_gpus_bound(certificate: KeyCertificate, gpus: Sequence[NvidiaClaims]
         nonce: 32 bytes, the verifier's.
 
     Raises:
-        EvidenceRejected: GPU_BINDING.
+        EvidenceRejected: GPU_BINDING; KEY_OUTLIVES_EVIDENCE where the key would sign after something that a GPU's
+            evidence rests on ends.
     """
+    # step 1: the certificate names these GPUs, each once.
     if len({gpu.device_id for gpu in gpus}) != len(gpus):
         raise rejected(Reason.GPU_BINDING, "one GPU counts twice")
     expected = gpus_digest(gpu.evidence_id for gpu in gpus) if gpus else None
     if certificate.gpus != expected:
         raise rejected(Reason.GPU_BINDING, "the key certificate names other GPU evidence")
+    # step 2: they answered this key and this verifier.
     if any(gpu.spdm_nonce != gpu_nonce(certificate.public_key, nonce) for gpu in gpus):
         raise rejected(Reason.GPU_BINDING, "a GPU answered another nonce")
+    # step 3: the key does not outlive what they rest on.
+    for gpu in gpus:
+        if gpu.not_after is not None and certificate.not_after > gpu.not_after:
+            end = f"{gpu.limited_by} of a GPU ends at unix time {gpu.not_after}"
+            raise rejected(Reason.KEY_OUTLIVES_EVIDENCE, f"the key at {certificate.not_after}, {end}")

@@ -12,6 +12,7 @@ from tests.backends.optimistic.bundles import CONTEXT, INPUTS, OTHER_INPUTS, mod
 from vml.backends.exact.specs import decode_specs
 from vml.backends.exact.statement import Row, commit, public_section, read_public
 from vml.backends.tee import TeeBackend
+from vml.backends.tee.engines import EXACT
 from vml.backends.tee.inside import Attestation, ReceiptKey
 from vml.backends.tee.payload import SignedRun
 from vml.backends.tee.simulated import simulated_key
@@ -62,7 +63,7 @@ def other_run() -> Proof:
 def receipt_key(kind: str = "tdx", **change: Any) -> tuple[ReceiptKey, Attestation]:
     where = attesting(kind, **change)
     assert where.nonce is not None
-    return simulated_key(model(), where, where.nonce)
+    return simulated_key(model().commitment, where, where.nonce)
 
 
 def private_key(kind: str = "tdx") -> ec.EllipticCurvePrivateKey:
@@ -77,6 +78,11 @@ def mallorys_key(curve: type[ec.EllipticCurve] = ec.SECP256K1) -> ec.EllipticCur
 
 def decoded(proof: Proof) -> SignedRun:
     return SignedRun.decode(proof.payload)
+
+
+def identity_of(run: SignedRun) -> bytes:
+    """Of what an exact run says it ran."""
+    return EXACT.identity(b"", run.source, run.inputs, run.outputs)
 
 
 def altered(proof: Proof, **change: Any) -> Proof:

@@ -24,6 +24,7 @@ from tests.backends.tee.signed_runs import (
     check,
     decoded,
     honest,
+    identity_of,
     mallorys_key,
     model,
     other_run,
@@ -100,15 +101,15 @@ def test_step_3_the_model() -> None:
     with pytest.raises(ClaimMismatch, match="model"):
         check(certified(honest(), model=b"\1" * 32))
     with pytest.raises(ClaimMismatch, match="model"):
-        check(altered(honest(), graph=b"\1" * 32))
+        check(altered(honest(), source=b"\1" * 32))
     with pytest.raises(ClaimMismatch, match="model"):
         check(altered(honest(), inputs=encode_specs(model().outputs)))
     # Attested for whatever model its maker likes, which is not the verifier's.
-    odd = replace(decoded(honest()), graph=b"\1" * 32)
-    claim = replace(honest().claims[0], model=odd.model)
-    forged = replace(altered(honest(), graph=b"\1" * 32), claims=(claim,))
-    forged = attested(certified(forged, model=odd.model), mallorys_key(), model=odd.model)
-    assert check(forged, model=frozenset({odd.model})).claims == (claim,)
+    odd = replace(decoded(honest()), source=b"\1" * 32)
+    claim = replace(honest().claims[0], model=identity_of(odd))
+    forged = replace(altered(honest(), source=b"\1" * 32), claims=(claim,))
+    forged = attested(certified(forged, model=identity_of(odd)), mallorys_key(), model=identity_of(odd))
+    assert check(forged, model=frozenset({identity_of(odd)})).claims == (claim,)
     with pytest.raises(ClaimMismatch, match="model"):
         check(forged)
 

@@ -37,6 +37,7 @@ from tests.backends.tee.signed_runs import (
 from vml import api
 from vml.backends import BACKENDS, get_backend
 from vml.backends.tee import TeeBackend, attester
+from vml.backends.tee.engines import exact_program
 from vml.backends.tee.inside import run
 from vml.backends.types import ANY_NONCE, TEE_NONCE, Asserting, Attesting, Keys, SetupOptions, Visibility
 from vml.errors import BackendUnavailable, MalformedProof, ProvingError
@@ -217,7 +218,7 @@ def listening(answer: Answer, path: Path | None = None) -> Iterator[str]:
 
 def serve(body: bytes) -> tuple[int, bytes]:
     """An attester as it should be."""
-    codes, context, nonce = attester.read_request(body, model().commitment, model().graph.inputs)
+    codes, context, nonce = attester.read_request(body, exact_program(model()))
     key, attestation = receipt_key(nonce=nonce or b"\7" * 32)
     return 200, run(model(), key, attestation, codes, context, AT).to_bytes()
 
@@ -286,7 +287,7 @@ def test_an_answer_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def request(**change: Any) -> bytes:
-    whole = json.loads(attester.write_request(model().commitment, model().graph.inputs, codes(), CONTEXT, NONCE))
+    whole = json.loads(attester.write_request(exact_program(model()), codes(), CONTEXT, NONCE))
     whole.update(change)
     return json.dumps({k: v for k, v in whole.items() if v != "gone"}, sort_keys=True, separators=(",", ":")).encode()
 
@@ -297,7 +298,7 @@ def codes() -> dict[str, Any]:
 
 
 def read(data: bytes) -> Any:
-    return attester.read_request(data, model().commitment, model().graph.inputs)
+    return attester.read_request(data, exact_program(model()))
 
 
 def test_requests_round_trip() -> None:

@@ -42,9 +42,16 @@ class TeeBackend:
 
     def capabilities(self) -> Capabilities:
         """What a receipt can do at all."""
-        from vml.backends.tee.scheme import SEMANTICS, TRUSTS
+        from vml.backends.tee.scheme import FLOAT_SCHEME, SEMANTICS, TRUSTS
 
-        return Capabilities(assurance="hardware", semantics=SEMANTICS, trusts=TRUSTS, on_chain=True, exact=True)
+        return Capabilities(
+            assurance="hardware",
+            semantics=SEMANTICS,
+            trusts=TRUSTS,
+            on_chain=True,
+            exact=True,
+            from_source=(FLOAT_SCHEME,),
+        )
 
     def available(self) -> None:
         """Return when a model's inputs can be prepared here; raise ``BackendUnavailable`` otherwise."""
@@ -62,7 +69,7 @@ class TeeBackend:
         return estimate(model)
 
     def setup(self, model: Model, options: SetupOptions) -> Keys:
-        """Note who runs and signs; there is nothing to make."""
+        """Note who runs and signs, and in which engine; there is nothing to make."""
         from vml.backends.tee.scheme import WHY_PUBLIC
         from vml.backends.tee.setup import setup
 
@@ -72,8 +79,16 @@ class TeeBackend:
         return setup(model, options)
 
     def recompute(self, source: bytes, proof: Proof, options: SetupOptions) -> bytes:
-        """Never possible: the integers follow from the calibration, too."""
-        refuse_source(self.name)
+        """Of a float run, from the file and the description in the proof. No file gives an exact model's."""
+        from vml.backends.tee.engines import engine_of
+        from vml.backends.tee.payload import SignedRun
+
+        engine = engine_of(proof.scheme)
+        if not engine.described:
+            refuse_source(self.name)
+        from vml.backends.tee.session import float_program
+
+        return float_program(source, SignedRun.decode(proof.payload, True).description).identity
 
     def recompute_key(self, model: Model, options: SetupOptions) -> bytes:
         """Never needed: the key is in the evidence."""
@@ -97,7 +112,13 @@ class TeeBackend:
         model = model_of(keys, self.name)
         if not isinstance(inputs, Mapping):
             raise ValueError("a receipt is for one input at a time")
-        return prove(model, keys.attesting or Attesting(), model.quantize(inputs), context, progress)
+        attesting = keys.attesting or Attesting()
+        if attesting.engine == "exact":
+            return prove(model, attesting, model.quantize(inputs), context, progress)
+        from vml.backends.tee.session import float_inputs
+
+        given = float_inputs(model.source, inputs)
+        return prove(model, attesting, given, context, progress, keys.verifying_key)
 
     def verify(
         self, proof: Proof, expected: ClaimExpectation, policy: Policy, environment: Environment

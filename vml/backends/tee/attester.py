@@ -2,36 +2,39 @@
 
     POST /v1/run  {"context":"0x…","format":"vml-tee-run/1","inputs":["base64",…],"model":"0x…","nonce":"0x…"|null}
 
-`inputs` are the codes' bytes, one text a tensor in the model's order, as the public section of a proof has them. The
-answer is the proof envelope; or a status other than 200 with ``{"error": "…"}``.
+`inputs` are the tensors' bytes, one text a tensor in the model's order, as the public section of a proof has them. The
+answer is the proof envelope; or a status other than 200 with ``{"error": "…"}``. The model's identity is that of one
+engine, so it says which is to run; ``POST /v1/about {}`` tells what there is::
+
+    {"engine":"exact"|"float","model":"0x…","semantics":{…}|null}
 """
 
 from __future__ import annotations
 
 import base64
 import http.client
+import math
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vml import canonical
+from vml.backends.tee.engines import ENGINES, Program
 from vml.claim import parse_bytes32
 from vml.errors import MalformedProof, ProvingError
-from vml.merkle import ITEM_BYTES, tensor_bytes
 from vml.proof import MAX_BYTES
+from vml.values import VALUE_BYTES, value_bytes
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vml.model.graph import TensorSpec
-
 FORMAT = "vml-tee-run/1"
 PATH = "/v1/run"
+ABOUT_PATH = "/v1/about"
 MAX_REQUEST_BYTES = 64 << 20
 MAX_ERROR_BYTES = 1 << 16
 _FIELDS = frozenset({"context", "format", "inputs", "model", "nonce"})
-_DTYPES = {"int8": ">i1", "int16": ">i2", "int32": ">i4", "int64": ">i8"}
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -80,44 +83,36 @@ def ask(address: str, request: bytes, timeout_s: float, path: str = PATH) -> byt
 
 
 def write_request(
-    model: bytes,
-    specs: Sequence[TensorSpec],
-    codes: Mapping[str, np.ndarray[Any, Any]],
-    context: bytes,
-    nonce: bytes | None,
+    program: Program, inputs: Mapping[str, np.ndarray[Any, Any]], context: bytes, nonce: bytes | None
 ) -> bytes:
     """The body of a request.
 
     Args:
-        model: 32-byte commitment.
-        specs: the model's inputs.
-        codes: integer arrays by name, of the specs' dtypes and shapes.
+        program: what is to be run.
+        inputs: arrays by name, of the specs' dtypes and shapes: codes, or values.
         context: 32 bytes the claim is bound to.
         nonce: 32 bytes that the evidence has to answer; None takes what there is.
     """
     return canonical.encode(
         {
             "format": FORMAT,
-            "model": "0x" + model.hex(),
+            "model": "0x" + program.identity.hex(),
             "context": "0x" + context.hex(),
             "nonce": None if nonce is None else "0x" + nonce.hex(),
-            "inputs": [base64.b64encode(tensor_bytes(codes[spec.name])).decode("ascii") for spec in specs],
+            "inputs": [base64.b64encode(value_bytes(inputs[spec.name])).decode("ascii") for spec in program.inputs],
         }
     )
 
 
-def read_request(
-    data: bytes, model: bytes, specs: Sequence[TensorSpec]
-) -> tuple[dict[str, np.ndarray[Any, Any]], bytes, bytes | None]:
+def read_request(data: bytes, program: Program) -> tuple[dict[str, np.ndarray[Any, Any]], bytes, bytes | None]:
     """What an attester reads out of a request.
 
     Args:
         data: the body, from anyone.
-        model: 32-byte commitment of the model that the attester holds.
-        specs: its inputs.
+        program: what the attester holds.
 
     Returns:
-        Codes by name, in the specs' shapes and dtypes (their ranges are the executor's business); context; nonce.
+        Codes or values by name, in the specs' shapes and dtypes (ranges are the executor's business); context; nonce.
 
     Raises:
         MalformedProof: anything but a request about this model.
@@ -129,24 +124,55 @@ def read_request(
         if not isinstance(item, dict) or set(item) != _FIELDS or item["format"] != FORMAT:
             raise ValueError(f"not an object of {FORMAT}")
         context, nonce = parse_bytes32(item["context"]), item["nonce"]
-        if parse_bytes32(item["model"]) != model:
-            raise ValueError(f"this attester holds the model 0x{model.hex()}")
+        if parse_bytes32(item["model"]) != program.identity:
+            raise ValueError(f"this attester holds the model 0x{program.identity.hex()}")
         texts = item["inputs"]
-        if not isinstance(texts, list) or len(texts) != len(specs):
-            raise ValueError(f"inputs is not a list of the model's {len(specs)} tensors")
-        codes = {}
-        for spec, text in zip(specs, texts, strict=True):
+        if not isinstance(texts, list) or len(texts) != len(program.inputs):
+            raise ValueError(f"inputs is not a list of the model's {len(program.inputs)} tensors")
+        inputs = {}
+        for spec, text in zip(program.inputs, texts, strict=True):
+            head = program.engine.form.header(spec)
+            dtype, shape = np.dtype(head["dtype"]), head["shape"]
             raw = base64.b64decode(text.encode("ascii"), validate=True) if isinstance(text, str) else b""
-            if len(raw) != spec.header.size * ITEM_BYTES[spec.header.dtype]:
-                raise ValueError(f"the codes of {spec.name!r} are another number of bytes")
-            values = np.frombuffer(raw, dtype=_DTYPES[spec.header.dtype]).astype(spec.header.dtype)
-            codes[spec.name] = values.reshape(spec.shape)
+            if len(raw) != math.prod(shape) * VALUE_BYTES[dtype.name]:
+                raise ValueError(f"the tensor {spec.name!r} is another number of bytes")
+            inputs[spec.name] = np.frombuffer(raw, dtype=dtype.newbyteorder(">")).astype(dtype).reshape(shape)
         nonce = None if nonce is None else parse_bytes32(nonce)
-        if write_request(model, specs, codes, context, nonce) != data:
+        if write_request(program, inputs, context, nonce) != data:
             raise ValueError("not in its one encoding")
-        return codes, context, nonce
+        return inputs, context, nonce
     except (ValueError, TypeError) as error:
         raise MalformedProof(f"the request: {error}") from None
+
+
+def write_about(program: Program) -> bytes:
+    """What an attester says of what it holds."""
+    semantics = canonical.decode(program.description, max_bytes=MAX_ERROR_BYTES) if program.description else None
+    return canonical.encode(
+        {"engine": program.engine.name, "model": "0x" + program.identity.hex(), "semantics": semantics}
+    )
+
+
+def read_about(data: bytes) -> tuple[str, bytes, bytes]:
+    """Engine, 32-byte identity and description (empty where there is none) out of an attester's words.
+
+    Raises:
+        ProvingError: anything else.
+    """
+    try:
+        item = canonical.decode(data, max_bytes=2 * MAX_ERROR_BYTES)
+        if not isinstance(item, dict) or set(item) != {"engine", "model", "semantics"}:
+            raise ValueError("not an object of engine, model and semantics")
+        if item["engine"] not in ENGINES:
+            raise ValueError("no engine that is known here")
+        described = item["semantics"] is not None
+        description = canonical.encode(item["semantics"]) if described else b""
+        if described != ENGINES[item["engine"]].described:
+            raise ValueError("floats have a description, and the exact model has none")
+        ENGINES[item["engine"]].lines(description)
+        return item["engine"], parse_bytes32(item["model"]), description
+    except (ValueError, TypeError, MalformedProof) as error:
+        raise ProvingError(f"the attester does not say what it holds: {error}") from None
 
 
 def _connection(address: str, timeout_s: float) -> http.client.HTTPConnection:

@@ -46,7 +46,7 @@ def proof_bytes(model: Model) -> int:
         sequence=0,
         issued_at=0,
         signature=bytes(SIGNATURE),
-        graph=graph.root,
+        source=graph.root,
         inputs=encode_specs(graph.inputs),
         outputs=encode_specs(graph.outputs),
         policy=bytes(POLICY_BYTES),

@@ -1,45 +1,98 @@
-"""What runs inside: the exact model on private copies of its input, and a receipt for what it gave.
+"""What runs inside: an engine on private copies of its input, and a receipt for what it gave.
 
 An attester keeps a `ReceiptKey` and calls `run` once a request; the simulator does the same. The commitments are of the
 very arrays the engine got and gave. Nothing here makes a key or evidence: the hardware's own code does.
+
+Two engines: a compiled `Model` is run by its exact executor, a `vml.backends.tee.session.FloatModel` by onnxruntime.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from vml.backends.exact.statement import section_of_run
+from vml.backends.exact.statement import commit_packed, packed_section
+from vml.backends.tee.engines import Program, exact_program
 from vml.backends.tee.payload import SignedRun
-from vml.backends.tee.scheme import SCHEME
 from vml.claim import Claim
 from vml.errors import ProvingError
-from vml.merkle import tensor_root, tensors_root
-from vml.model.graph import encode_specs
+from vml.model.compiled import Model
 from vml.proof import Proof
 from vml.tee.appraisal import AppraisalPolicy
 from vml.tee.binding import KeyCertificate, Receipt, public_key_of, sign_receipt
 from vml.tee.evidence import Evidence
 from vml.tee.files import write_json
+from vml.tee.gpus import gpus_digest
+from vml.tee.nvidia.report import read_report
+from vml.values import value_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    from vml.model import Model
-
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Loaded(Protocol):
+    """A model that was hashed and is ready to run."""
+
+    @property
+    def program(self) -> Program:
+        """What is run."""
+
+    def evaluate(self, taken: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name, of the specs' types and shapes, from inputs by name. Nothing is written over.
+
+        Raises:
+            OutOfRange, ValueError: inputs that do not fit the model.
+            ProvingError: it cannot be run on them.
+        """
+
+
+class ExactModel:
+    """A compiled model and its exact executor."""
+
+    def __init__(self, model: Model) -> None:
+        self.program, self._executor = exact_program(model), model.executor
+
+    def evaluate(self, taken: Mapping[str, Array]) -> dict[str, Array]:
+        """As `Loaded.evaluate`."""
+        return self._executor.run(taken)
+
+
+def loaded(model: Model | Loaded) -> Loaded:
+    """A model as `run` takes it."""
+    return ExactModel(model) if isinstance(model, Model) else model
 
 
 @dataclass(frozen=True)
 class Attestation:
-    """What shows that a key is attested: evidence that carries its certificate's digest, and the nonce it answers."""
+    """What shows that a key is attested: evidence that carries its certificate's digest, and the nonce it answers.
+
+    Args:
+        nonce: 32 bytes.
+        evidence: of the processor.
+        gpus: evidence of the GPUs that the certificate names, in any order.
+    """
 
     nonce: bytes
     evidence: Evidence
+    gpus: tuple[Evidence, ...] = ()
+
+
+def naming_gpus(certificate: KeyCertificate, gpus: Sequence[Evidence]) -> KeyCertificate:
+    """The certificate that names the GPUs of this evidence; unchanged where there is none.
+
+    Raises:
+        MalformedProof: evidence that cannot be read.
+        ValueError: one GPU's answer twice.
+    """
+    if not gpus:
+        return certificate
+    return replace(certificate, gpus=gpus_digest(read_report(gpu.data).evidence_id for gpu in gpus))
 
 
 class ReceiptKey:
@@ -90,42 +143,44 @@ class ReceiptKey:
 
 
 def run(
-    model: Model,
+    model: Model | Loaded,
     key: ReceiptKey,
     attestation: Attestation,
-    codes: Mapping[str, Array],
+    inputs: Mapping[str, Array],
     context: bytes,
     issued_at: int,
 ) -> Proof:
-    """One run of the exact model, claimed, signed and bundled.
+    """One run of a model, claimed, signed and bundled.
 
     Args:
         model: the one that the key's certificate names; its weights were hashed when it was loaded.
         key: signs the receipt.
         attestation: of the key.
-        codes: integer codes by input name, of the model's shapes.
+        inputs: arrays by input name, of the model's shapes: codes of an exact model, values of a float model.
         context: 32 bytes the claim is bound to.
         issued_at: unix seconds by the clock inside.
 
     Raises:
-        ProvingError: the key is another model's, or its time is over.
-        OutOfRange, ValueError: codes that do not fit the model.
+        ProvingError: the key is another model's, or its time is over; the result holds NaN.
+        OutOfRange, ValueError: inputs that do not fit the model.
     """
-    graph, certificate = model.graph, key.certificate
-    if model.commitment != certificate.model:
-        raise ProvingError(f"the key signs for the model 0x{certificate.model.hex()}, not 0x{model.commitment.hex()}")
-    if codes.keys() != {spec.name for spec in graph.inputs}:
-        raise ValueError(f"the model has the inputs {', '.join(spec.name for spec in graph.inputs)}")
+    held, certificate = loaded(model), naming_gpus(key.certificate, attestation.gpus)
+    program = held.program
+    engine, identity = program.engine, program.identity
+    if identity != certificate.model:
+        raise ProvingError(f"the key signs for the model 0x{certificate.model.hex()}, not 0x{identity.hex()}")
+    if inputs.keys() != {spec.name for spec in program.inputs}:
+        raise ValueError(f"the model has the inputs {', '.join(spec.name for spec in program.inputs)}")
     # Nobody else holds these: what is hashed is what was run, whatever happens to the caller's arrays meanwhile.
-    taken = {spec.name: np.array(codes[spec.name], order="C") for spec in graph.inputs}
-    made = model.executor.run(taken)
-    # The executor refused codes out of range, so these casts change no number.
-    tensors = {spec.node: taken[spec.name].astype(spec.header.dtype) for spec in graph.inputs}
-    tensors |= {spec.node: made[spec.name] for spec in graph.outputs}
-    sides = [
-        tensors_root([tensor_root(tensors[spec.node]) for spec in specs]) for specs in (graph.inputs, graph.outputs)
-    ]
-    claim = Claim(model.commitment, sides[0], sides[1], context)
+    taken = {spec.name: np.array(inputs[spec.name], order="C") for spec in program.inputs}
+    made = held.evaluate(taken)
+    given = _packed(program, program.inputs, taken)
+    try:
+        results = _packed(program, program.outputs, made)
+    except ValueError as error:
+        raise ProvingError(f"the model gave what no claim can be about: {error}") from error
+    sides = [commit_packed(program.inputs, given, engine.form), commit_packed(program.outputs, results, engine.form)]
+    claim = Claim(identity, sides[0], sides[1], context)
     receipt, signature = key.sign(claim.digest(), issued_at)
     signed = SignedRun(
         certificate=certificate,
@@ -133,10 +188,19 @@ def run(
         sequence=receipt.sequence,
         issued_at=receipt.issued_at,
         signature=signature,
-        graph=graph.root,
-        inputs=encode_specs(graph.inputs),
-        outputs=encode_specs(graph.outputs),
+        source=program.source,
+        inputs=engine.encode_specs(program.inputs),
+        outputs=engine.encode_specs(program.outputs),
         policy=key.policy.canonical(),
         evidence=write_json(attestation.evidence),
+        description=program.description,
+        gpus=tuple(map(write_json, attestation.gpus)),
     )
-    return Proof(SCHEME, (claim,), section_of_run(graph.inputs, graph.outputs, tensors), signed.encode())
+    section = packed_section(program.inputs, program.outputs, given, results, engine.form)
+    return Proof(engine.scheme, (claim,), section, signed.encode())
+
+
+def _packed(program: Program, specs: Sequence[Any], arrays: Mapping[str, Array]) -> list[bytes]:
+    """The bytes of one side's tensors. An engine refused what does not fit, so a cast changes no number."""
+    dtypes = [program.engine.form.header(spec)["dtype"] for spec in specs]
+    return [value_bytes(arrays[spec.name].astype(dtype)) for spec, dtype in zip(specs, dtypes, strict=True)]

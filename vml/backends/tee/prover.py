@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vml.backends.exact.statement import commit_packed
 from vml.backends.tee.attester import ask, write_request
+from vml.backends.tee.engines import Program, exact_program
 from vml.backends.tee.inside import run
 from vml.backends.tee.payload import NONCE, SignedRun
-from vml.backends.tee.scheme import SCHEME
+from vml.backends.tee.session import FloatModel, float_program
 from vml.backends.types import Attesting, Progress
 from vml.errors import ProvingError, VerificationError
-from vml.merkle import tensor_root, tensors_root
 from vml.proof import Proof
 from vml.tee.binding import verify_receipt
+from vml.values import value_bytes
 
 if TYPE_CHECKING:
     from vml.model import Model
@@ -25,16 +27,22 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def prove(
-    model: Model, attesting: Attesting, codes: Mapping[str, Array], context: bytes, progress: Progress | None
+    model: Model,
+    attesting: Attesting,
+    inputs: Mapping[str, Array],
+    context: bytes,
+    progress: Progress | None,
+    description: bytes = b"",
 ) -> Proof:
     """One run and its receipt.
 
     Args:
         model: the compiled model; an attester holds its own copy.
-        attesting: who runs and signs.
-        codes: integer codes by input name.
+        attesting: who runs and signs, and in which engine.
+        inputs: arrays by input name: integer codes, or values of a float run.
         context: 32 bytes the claim is bound to.
         progress: called with a stage and the fraction of it that is done.
+        description: of the runtime, as set-up found it, for a float run.
 
     Raises:
         ProvingError: the attester does not answer, refuses, or answers something else than was asked.
@@ -46,6 +54,7 @@ def prove(
     if attesting.nonce is not None and len(attesting.nonce) != NONCE:
         raise ValueError(f"a nonce is {NONCE} bytes")
     tell = progress or (lambda stage, done: None)
+    program = exact_program(model) if attesting.engine == "exact" else float_program(model.source, description)
     if attesting.simulate is not None:
         if attesting.at is None:
             raise ValueError("a simulator needs the time of its clock")
@@ -53,31 +62,36 @@ def prove(
 
         nonce = attesting.nonce or secrets.token_bytes(NONCE)
         tell("simulating a key", 0.0)
-        key, attestation = simulated_key(model, attesting, nonce)
+        key, attestation = simulated_key(program.identity, attesting, nonce)
         tell("running the model", 0.0)
-        proof = run(model, key, attestation, codes, context, attesting.at)
+        held = model if attesting.engine == "exact" else FloatModel(model.source)
+        proof = run(held, key, attestation, inputs, context, attesting.at)
     else:
         assert attesting.attester is not None
         tell("asking the attester", 0.0)
-        request = write_request(model.commitment, model.graph.inputs, codes, context, attesting.nonce)
-        proof = _answer(ask(attesting.attester, request, attesting.timeout_s), model, codes, context, attesting.nonce)
+        request = write_request(program, inputs, context, attesting.nonce)
+        answer = ask(attesting.attester, request, attesting.timeout_s)
+        proof = _answer(answer, program, inputs, context, attesting.nonce)
     tell("signed", 1.0)
     return proof
 
 
-def _answer(data: bytes, model: Model, codes: Mapping[str, Array], context: bytes, nonce: bytes | None) -> Proof:
+def _answer(data: bytes, program: Program, inputs: Mapping[str, Array], context: bytes, nonce: bytes | None) -> Proof:
     """The attester's proof, if it answers the request. Whether its evidence is worth anything is for `verify`.
 
     Raises:
         ProvingError: it does not.
     """
-    committed = tensors_root([tensor_root(codes[spec.name]) for spec in model.graph.inputs])
+    engine, packed = program.engine, [value_bytes(inputs[spec.name]) for spec in program.inputs]
+    committed = commit_packed(program.inputs, packed, engine.form)
     try:
         proof = Proof.from_bytes(data)
-        signed = SignedRun.decode(proof.payload)
+        if proof.scheme != engine.scheme:
+            raise ProvingError(f"the attester's answer is a proof of {proof.scheme[:80]!r}, not {engine.scheme!r}")
+        signed = SignedRun.decode(proof.payload, engine.described)
         claim = proof.claims[0]
-        asked = (SCHEME, 1, model.commitment, committed, context, nonce or signed.nonce)
-        if (proof.scheme, len(proof.claims), claim.model, claim.input, claim.context, signed.nonce) != asked:
+        asked = (1, program.identity, committed, context, nonce or signed.nonce)
+        if (len(proof.claims), claim.model, claim.input, claim.context, signed.nonce) != asked:
             raise ProvingError("the attester's answer is about something else than was asked")
         verify_receipt(signed.receipt(claim.digest()), signed.signature, signed.certificate)
     except VerificationError as error:

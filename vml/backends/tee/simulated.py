@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vml.backends.tee.inside import Attestation, ReceiptKey
 from vml.backends.types import Attesting
 from vml.errors import BackendUnavailable
@@ -11,18 +9,15 @@ from vml.tee.binding import Algorithm, KeyCertificate, public_key_of
 from vml.tee.evidence import Evidence, Kind
 from vml.tee.verify import verify_evidence
 
-if TYPE_CHECKING:
-    from vml.model import Model
-
 ENDLESS = (1 << 40) - 1
 """Last second of a key under evidence that nothing ends."""
 
 
-def simulated_key(model: Model, attesting: Attesting, nonce: bytes) -> tuple[ReceiptKey, Attestation]:
+def simulated_key(model: bytes, attesting: Attesting, nonce: bytes) -> tuple[ReceiptKey, Attestation]:
     """A key for one model, and evidence under a simulator's root.
 
     Args:
-        model: the compiled model.
+        model: 32-byte identity of the model that it signs for.
         attesting: kind, seed, time and epoch; the time is required.
         nonce: 32 bytes that the evidence answers. Another nonce gives another key.
 
@@ -57,7 +52,7 @@ def simulated_key(model: Model, attesting: Attesting, nonce: bytes) -> tuple[Rec
     certificate = KeyCertificate(
         algorithm=Algorithm.SECP256K1,
         public_key=public_key,
-        model=model.commitment,
+        model=model,
         policy_id=policy.policy_id,
         epoch=attesting.epoch,
         not_after=ENDLESS if end is None else end,

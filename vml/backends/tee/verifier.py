@@ -1,14 +1,14 @@
 """Verifies a signed run: evidence of hardware, the key that it names, and the key's receipt for the claim.
 
- 1. The scheme is this one.
- 2. There is one claim; the payload is a signed run, with evidence that can be read.
- 3. The certificate, and graph root and specs, are of the claim's model, and that one is accepted.
+ 1. The scheme is an engine's.
+ 2. There is one claim; the payload is a signed run, with evidence and a description of the runtime that can be read.
+ 3. The certificate, and what the engine's identity hashes, are of the claim's model, and that one is accepted.
  4. The public section says what the claim commits to.
  5. The claim is what the verifier expects.
  6. The certificate names an appraisal policy that the verifier holds or pinned by its id.
- 7. The evidence is genuine at the given time, under the verifier's anchors.
- 8. The policy accepts it, and it answers the verifier's nonce.
- 9. It carries this key certificate, with the nonce of the payload.
+ 7. The evidence is genuine at the given time, under the verifier's anchors; so is that of GPUs.
+ 8. The policy accepts it, and it answers the verifier's nonce; GPUs likewise.
+ 9. It carries this key certificate, with the nonce of the payload; the certificate and the GPUs name each other.
 10. The key signed the receipt of this claim, in its epoch.
 11. Key and receipt are within their time, and the epoch is one that the verifier still accepts.
 12. The policy accepts the verdict.
@@ -23,19 +23,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from vml.backends.exact import statement
-from vml.backends.exact.specs import decode_specs
+from vml.backends.tee.engines import Engine, engine_of
 from vml.backends.tee.payload import NONCE, SignedRun, read_policy
-from vml.backends.tee.scheme import (
-    CODE,
-    NAME,
-    PHYSICAL,
-    REVEALED,
-    SCHEME,
-    SECURITY_BITS,
-    SEMANTICS,
-    SITE,
-    VENDORS,
-)
+from vml.backends.tee.scheme import CODE, NAME, PHYSICAL, SECURITY_BITS, SITE, UNATTACHED, VENDORS
 from vml.backends.types import (
     ANY_NONCE,
     TEE_ANCHORS,
@@ -48,16 +38,21 @@ from vml.backends.types import (
     VerifiedClaim,
 )
 from vml.errors import ClaimMismatch, MalformedProof, ProofRejected
+from vml.keccak import keccak256
 from vml.tee.anchors import TrustAnchors
 from vml.tee.appraisal import AppraisalPolicy
 from vml.tee.appraise import MAX_SKEW_S, AttestationResult, appraise, forecast
 from vml.tee.binding import require_bound, verify_receipt
+from vml.tee.evidence import Evidence, Kind
 from vml.tee.files import read_json
+from vml.tee.gpus import gpu_nonce, require_gpus_bound
 from vml.tee.reasons import Reason, rejected
-from vml.tee.verified import Verified
+from vml.tee.verified import NvidiaClaims, Verified
 from vml.tee.verify import verify_evidence
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vml.policy import Policy
     from vml.proof import Proof
 
@@ -86,28 +81,28 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
     at, nonce = environment.now, _pinned_nonce(environment)
 
     # step 1: the scheme
-    if proof.scheme != SCHEME:
-        raise MalformedProof(f"scheme {proof.scheme[:80]!r} is not {SCHEME!r}")
+    engine = engine_of(proof.scheme)
 
     # step 2: one claim, one signed run
     if len(proof.claims) != 1:
         raise MalformedProof(f"a receipt is for one claim, not {len(proof.claims)}")
     (claim,) = proof.claims
-    run = SignedRun.decode(proof.payload)
-    evidence = read_json(run.evidence)
+    run = SignedRun.decode(proof.payload, engine.described)
+    evidence, gpu_evidence = read_json(run.evidence), [_gpu(data) for data in run.gpus]
+    described = engine.lines(run.description)
 
     # step 3: the model
     if run.certificate.model != claim.model:
         raise ClaimMismatch("model", _hex(run.certificate.model), _hex(claim.model))
-    if run.model != claim.model:
-        raise ClaimMismatch("model", _hex(run.model), _hex(claim.model))
-    inputs, outputs = decode_specs(run.inputs), decode_specs(run.outputs)
+    if (found := engine.identity(run.description, run.source, run.inputs, run.outputs)) != claim.model:
+        raise ClaimMismatch("model", _hex(found), _hex(claim.model))
+    inputs, outputs = engine.decode_specs(run.inputs), engine.decode_specs(run.outputs)
 
     # step 4: input and output
-    rows = statement.read_public(proof.public, proof.claims, inputs, outputs)
+    rows = statement.read_public(proof.public, proof.claims, inputs, outputs, engine.form)
 
     # step 5: what is expected
-    statement.expect(expected, proof.claims, rows, inputs, outputs)
+    statement.expect(expected, proof.claims, rows, inputs, outputs, engine.form)
 
     # step 6: the appraisal policy
     rules = accepted_policy(run, environment)
@@ -115,10 +110,12 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
     # step 7: genuine
     anchors = environment.pins.get(TEE_ANCHORS, TrustAnchors.vendors())
     verified = verify_evidence(evidence, anchors, at)
+    gpus = [_nvidia(verify_evidence(found, anchors, at)) for found in gpu_evidence]
 
     # step 8: acceptable
     asked = nonce if isinstance(nonce, bytes) else run.nonce if nonce == ANY_NONCE else None
-    sent_at = environment.pins.get(TEE_NONCE_SENT_AT)
+    # Of somebody else's nonce nobody knows when it was sent.
+    sent_at = environment.pins.get(TEE_NONCE_SENT_AT) if isinstance(nonce, bytes) else None
     if asked is None and rules.require_nonce:
         raise rejected(
             Reason.NONCE_MISSING,
@@ -126,11 +123,14 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
             "that was made for somebody else's",
         )
     result = appraise(verified, rules, at, asked, nonce_issued_at=sent_at)
+    challenge = gpu_nonce(run.certificate.public_key, run.nonce)
+    accepted = [appraise(gpu, rules, at, challenge, nonce_issued_at=sent_at) for gpu in gpus]
 
     # step 9: the key that the evidence names
     require_bound(run.certificate, verified)
     if verified.nonce != run.nonce:
         raise rejected(Reason.NONCE_MISMATCH, "the evidence answers another nonce than the one that is shown")
+    require_gpus_bound(run.certificate, gpus, run.nonce)
 
     # step 10: the receipt
     verify_receipt(run.receipt(claim.digest()), run.signature, run.certificate)
@@ -141,15 +141,16 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
     verdict = VerifiedClaim(
         claims=proof.claims,
         backend=NAME,
-        scheme=SCHEME,
+        scheme=engine.scheme,
         assurance="hardware",
-        semantics=SEMANTICS,
+        semantics=engine.semantics,
         security_bits=SECURITY_BITS,
-        revealed=REVEALED,
-        trusted=_trusted(verified),
-        engine=SCHEME,
-        simulated=verified.simulated,
-        remarks=_remarks(run, result, nonce),
+        revealed=engine.revealed,
+        trusted=_trusted(verified, gpus, engine),
+        vk_digest=keccak256(run.description) if engine.described else None,
+        engine=engine.scheme,
+        simulated=any(found.simulated for found in (verified, *gpus)),
+        remarks=(*_remarks(run, result, nonce), *described, *map(_gpu_remark, accepted)),
     )
     # step 12: the policy
     policy.check(verdict)
@@ -213,11 +214,37 @@ def _pinned_nonce(environment: Environment) -> bytes | str | None:
     raise ValueError(f"a nonce is {NONCE} bytes, or {ANY_NONCE!r}")
 
 
-def _trusted(verified: Verified) -> tuple[str, ...]:
+def _gpu(data: bytes) -> Evidence:
+    """Evidence of a GPU.
+
+    Raises:
+        MalformedProof: it cannot be read, or is of something else.
+    """
+    evidence = read_json(data)
+    if evidence.kind != Kind.NVIDIA:
+        raise MalformedProof(f"the evidence of a GPU is of the kind {evidence.kind}")
+    return evidence
+
+
+def _nvidia(verified: Verified) -> NvidiaClaims:
+    """The claims of what `_gpu` let through."""
+    assert isinstance(verified, NvidiaClaims)
+    return verified
+
+
+def _trusted(verified: Verified, gpus: Sequence[NvidiaClaims], engine: Engine) -> tuple[str, ...]:
     """What had to be trusted."""
-    if verified.simulated:
-        return ("nobody: the evidence is simulated and shows nothing", SITE, CODE)
-    return (VENDORS[verified.kind], SITE, CODE)
+    if any(found.simulated for found in (verified, *gpus)):
+        return ("nobody: the evidence is simulated and shows nothing", SITE, CODE, *engine.trusted)
+    makers = (VENDORS[verified.kind], *([VENDORS[Kind.NVIDIA], UNATTACHED] if gpus else []))
+    return (*makers, SITE, CODE, *engine.trusted)
+
+
+def _gpu_remark(result: AttestationResult) -> str:
+    """One GPU that was accepted."""
+    claims, platform = result.claims, result.claims.platform_id
+    serial = "" if platform is None else _hex(platform)
+    return f"gpu: {_nvidia(claims).product}, {result.image}, {serial}, {_hex(result.evidence_id)}"
 
 
 def _remarks(run: SignedRun, result: AttestationResult, nonce: bytes | str | None) -> tuple[str, ...]:
