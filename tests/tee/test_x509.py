@@ -49,8 +49,18 @@ def with_serial(der: bytes, serial: int) -> bytes:
 def test_a_chain_is_read_in_order() -> None:
     names = [certificate.subject.rfc4514_string() for certificate in load_chain(CHAIN)]
     assert names == ["CN=PCK", "CN=PCK CA", "CN=Root"]
-    assert pem_blocks(b"\n" + CHAIN.replace(b"\n", b"\r\n") + b"\n\x00\x00") == pem_blocks(CHAIN)
     assert pem_blocks(b"") == ()
+    assert pem_blocks(b"\x00") == ()
+
+
+WINDOWS = CHAIN.replace(b"\n", b"\r\n")
+APART = CHAIN.replace(b"-----\n-----", b"-----\n\n-----")
+
+
+@pytest.mark.parametrize("text", [WINDOWS, APART, CHAIN[:-1], CHAIN + b"\n", WINDOWS + b"\r\n", CHAIN + b"\x00"])
+def test_forms_that_vendors_write(text: bytes) -> None:
+    assert text != CHAIN
+    assert pem_blocks(text) == pem_blocks(CHAIN)
 
 
 def spoiled() -> dict[str, bytes]:
@@ -66,6 +76,22 @@ def spoiled() -> dict[str, bytes]:
         "another label": CHAIN.replace(b"CERTIFICATE", b"X509 CRL"),
         "not base64": CHAIN[: end - 3] + b"*" + CHAIN[end - 2 :],
         "nine certificates": CHAIN * 3,
+        "a line end before": b"\n" + CHAIN,
+        "a space before": b" " + CHAIN,
+        "a space behind": CHAIN + b" ",
+        "three line ends behind": CHAIN + b"\n\n",
+        "three line ends between": APART.replace(b"-----\n\n-----", b"-----\n\n\n-----", 1),
+        "two zeros behind": CHAIN + b"\x00\x00",
+        "no line end between": CHAIN.replace(b"-----\n-----", b"----------", 1),
+        "another line end between": CHAIN.replace(b"-----\n-----", b"-----\r\n-----", 1),
+        "another line end in one": WINDOWS[: WINDOWS.index(b"END")] + CHAIN[CHAIN.index(b"END") :],
+        "another line end of one": CHAIN[: CHAIN.index(b"-----\n-----") + 6]
+        + WINDOWS[WINDOWS.index(b"-----\r\n-----") + 7 :],
+        "another line end at the end": CHAIN[:-1] + b"\r\n",
+        "a line of 63": CHAIN.replace(CHAIN[28:92] + b"\n", CHAIN[28:91] + b"\n" + CHAIN[91:92]),
+        "one line": CHAIN[:28] + CHAIN[28:end].replace(b"\n", b"") + CHAIN[end:],
+        "a space in a line": CHAIN[:40] + b" " + CHAIN[40:],
+        "an empty line in one": CHAIN[:93] + b"\n" + CHAIN[93:],
     }
 
 
@@ -77,10 +103,14 @@ def test_other_text_is_malformed(text: bytes) -> None:
 
 def test_base64_has_one_form() -> None:
     """The last letter before padding has bits that decoders drop; any but zeros there are refused."""
-    blocks = [b"-----BEGIN CERTIFICATE-----\n" + text + b"\n-----END CERTIFICATE-----" for text in (b"MAA=", b"MAB=")]
+    blocks = [
+        b"-----BEGIN CERTIFICATE-----\n" + text + b"\n-----END CERTIFICATE-----"
+        for text in (b"MAA=", b"MAB=", b"MAA", b"M")
+    ]
     assert pem_blocks(blocks[0]) == (b"0\x00",)
-    with pytest.raises(MalformedProof):
-        pem_blocks(blocks[1])
+    for block in blocks[1:]:
+        with pytest.raises(MalformedProof):
+            pem_blocks(block)
 
 
 def test_one_certificate_and_nothing_behind() -> None:

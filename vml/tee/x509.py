@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
@@ -34,8 +35,9 @@ MAX_CRL = 1 << 22
 UNDERSTOOD = frozenset({ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE})
 """Critical extensions that this file checks; a chain with others is refused unless the caller checks them."""
 
-_PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
-_PEM_END = b"-----END CERTIFICATE-----"
+_PEM = re.compile(
+    rb"-----BEGIN CERTIFICATE-----(\r?\n)((?:[0-9A-Za-z+/]{64}\1)*[0-9A-Za-z+/=]{1,64})\1-----END CERTIFICATE-----"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _warning_lock = threading.Lock()
 
@@ -101,26 +103,32 @@ def load_certificate(der: bytes, what: str = "certificate") -> Certificate:
 
 
 def pem_blocks(pem: bytes, what: str = "certificate chain") -> tuple[bytes, ...]:
-    """The DER of every certificate of a PEM text, in order: nothing between them but white space, zeros at the end.
+    """The DER of every certificate of a PEM text, in order, in RFC 7468's strict form: lines of 64 characters.
+
+    Vendors differ in four things, and in nothing else: line ends are those of Unix or of Windows, the same everywhere;
+    an empty line may follow a certificate; the last line need not end; one zero may end the text.
 
     Raises:
         MalformedProof: another text, or more than `MAX_CHAIN` certificates.
     """
-    rest = pem.rstrip(b"\x00").strip()
     found: list[bytes] = []
-    while rest:
-        if not rest.startswith(_PEM_BEGIN) or len(found) == MAX_CHAIN:
-            raise malformed(what, "not a short list of PEM certificates")
-        body, end, rest = rest[len(_PEM_BEGIN) :].partition(_PEM_END)
-        if not end:
-            raise malformed(what, "a PEM certificate without an end")
-        found.append(_unbase64(body, what))
-        rest = rest.lstrip()
+    text, at, line_end = pem.removesuffix(b"\x00"), 0, b""
+    while at < len(text):
+        block = _PEM.match(text, at)
+        if block is None or len(found) == MAX_CHAIN:
+            raise malformed(what, "not a short list of PEM certificates, each in lines of 64 characters")
+        line_end = line_end or block[1]
+        found.append(_unbase64(block[2].replace(block[1], b""), what))
+        at = block.end()
+        # One line end, or two; the last line need not have one.
+        after = next((gap for gap in (2 * line_end, line_end) if text.startswith(gap, at)), b"")
+        if block[1] != line_end or (not after and at < len(text)):
+            raise malformed(what, "other line ends than those of the first line, or something behind a certificate")
+        at += len(after)
     return tuple(found)
 
 
-def _unbase64(body: bytes, what: str) -> bytes:
-    text = b"".join(body.split())
+def _unbase64(text: bytes, what: str) -> bytes:
     try:
         found = base64.b64decode(text, validate=True)
     except binascii.Error as error:
