@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 MAX_POLICY_BYTES = 1 << 20
 MAX_YAML_DEPTH = 32
+MAX_YAML_SCALAR = 1 << 16
+"""Characters of one name or value."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -66,7 +68,7 @@ def validated(model: type[Model], value: dict[str, Any], name: str) -> Model:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without surprises: no duplicate keys, no anchors, bounded depth, no guessed types."""
+    """YAML without surprises: no duplicate keys, no anchors, bounded depth and values, no guessed or named types."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - the base class declares it so
 
@@ -78,6 +80,12 @@ class _StrictLoader(yaml.SafeLoader):
         # A few aliases can stand for billions of nodes.
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("anchors and aliases are not allowed")
+        event = self.peek_event()
+        # A tag chooses a type, some of which take quadratic time to read or fail in ways of their own.
+        if getattr(event, "tag", None) is not None:
+            raise yaml.YAMLError("tags are not allowed")
+        if len(getattr(event, "value", "")) > MAX_YAML_SCALAR:
+            raise yaml.YAMLError(f"a value of more than {MAX_YAML_SCALAR} characters")
         self._depth += 1
         if self._depth > MAX_YAML_DEPTH:
             raise yaml.YAMLError(f"nested more than {MAX_YAML_DEPTH} levels deep")
