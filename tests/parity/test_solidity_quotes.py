@@ -56,7 +56,8 @@ def opinion(body: bytes) -> tuple[bytes, bytes, str | None]:
 
 def check(contract: Call, output: bytes, measurement: bytes, data: bytes) -> str | None:
     """The error of the contract, None where it takes the output."""
-    rules: tuple[object, ...] = (bytes(32), 0, 0, [], "0x" + "00" * 20, 1 << UP_TO_DATE, 0b1110, [measurement], bytes(32))
+    statuses, body_types = 1 << UP_TO_DATE, 0b1110
+    rules = (bytes(32), 0, 0, [], "0x" + "00" * 20, statuses, body_types, [measurement], bytes(32))
     try:
         simulated = contract("checkOutput", output, rules, data[:32], data[32:])
     except Exception as error:
