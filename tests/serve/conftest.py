@@ -1,0 +1,52 @@
+"""Databases for tests of the server: every test that asks for `url` runs on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serve.kit import Clock
+from tests.serve.postgresql import MISSING, PostgreSQL, program
+from vml.serve.store import Store
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    if program("initdb") is None:
+        pytest.skip(MISSING)
+    server = PostgreSQL()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'vml.db'}"
+    return str(request.getfixturevalue("postgresql").new_database())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(url: str, clock: Clock) -> Iterator[Store]:
+    store = Store.open(url, clock=clock, patience_s=10.0)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A model of eight weights, compiled, in a folder."""
+    from tests.cli.stand_in import tiny_onnx
+    from vml import api
+
+    return api.compile(tiny_onnx(), input_range=(-4.0, 4.0)).save(tmp_path_factory.mktemp("models") / "tiny.vml")
