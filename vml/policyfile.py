@@ -80,7 +80,7 @@ class _StrictLoader(yaml.SafeLoader):
         # A few aliases can stand for billions of nodes.
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("anchors and aliases are not allowed")
-        event = self.peek_event()
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         # A tag chooses a type, some of which take quadratic time to read or fail in ways of their own.
         if getattr(event, "tag", None) is not None:
             raise yaml.YAMLError("tags are not allowed")
