@@ -123,6 +123,8 @@ def test_plan(compiled: Path, vml: Vml) -> None:
         (("--backend", "tee", "--simulate", "tdx", "--tee-nonce", "any"), "hex"),
         (("--backend", "tee", "--attester", "unix:/x", "--seed", "mine"), "needs --simulate"),
         (("--backend", "tee", "--attester", "ftp://x"), "no attester's address"),
+        (("--backend", "tee", "--simulate", "tdx", "--engine", "fast"), "no engine 'fast'"),
+        (("--backend", "sumcheck", "--engine", "exact"), "--engine is for --backend tee"),
         (("--backend", "sumcheck", "--simulate", "tdx"), "for --backend tee"),
         (("--backend", "auto", "--attester", "http://a"), "for --backend tee"),
         (("--backend", "tee", "--simulate", "tdx", "--private", "input"), "cannot be had"),
@@ -147,3 +149,49 @@ def test_other_proofs_take_no_such_options(compiled: Path, input_file: Path, tmp
     for more in (("--at", "5"), ("--tee-nonce", "any"), ("--tee-min-epoch", "1"), ("--tee-policy", "x")):
         done = vml("verify", path, "--model", compiled, *more)
         assert (done.code, "signed runs (tee)" in done.err) == (2, True)
+
+
+@pytest.fixture
+def floats(compiled: Path, input_file: Path, tmp_path: Path, vml: Vml) -> Path:
+    path = tmp_path / "floats.proof.json"
+    more = ("--backend", "tee", "--engine", "float", "--simulate", "tdx", "--tee-nonce", NONCE)
+    done = vml("prove", compiled, input_file, "-o", path, "--json", *more)
+    assert done.code == 0, done.err
+    assert (done.json["engine"], done.json["scheme"]) == ("float", "tee/float/1")
+    return path
+
+
+def test_a_float_run(floats: Path, compiled: Path, input_file: Path, policy: Path, vml: Vml, tmp_path: Path) -> None:
+    import onnxruntime
+
+    more = ("--tee-policy", policy, "--tee-nonce", NONCE, "--allow-simulated")
+    done = vml("verify", floats, "--model", compiled, "--input", input_file, *more, "--json")
+    assert done.code == 0, done.err
+    value = done.json
+    assert (value["semantics"], value["scheme"]) == ("onnxruntime-float/1", "tee/float/1")
+    runtime = f"engine: onnxruntime {onnxruntime.__version__} (floats), CPUExecutionProvider"
+    assert runtime in value["remarks"]
+    identity = value["claims"][0]["model"]
+    for model in (identity, compiled / "source.onnx"):
+        assert vml("verify", floats, "--model", model, *more, "--json").json == value
+    assert vml("verify", floats, "--model", "0x" + "11" * 32, *more).code == 1
+    shown = vml("verify", floats, "--model", identity, *more, "--explain").out
+    assert "onnxruntime-float/1" in shown
+    assert "its kernels compute" in shown
+    pinned = ("--model", compiled / "source.onnx", *more, "--key")
+    assert vml("verify", floats, *pinned, value["vk_digest"]).code == 0
+    assert vml("verify", floats, *pinned, "0x" + "11" * 32).code == 1
+    rules = tmp_path / "rules.yaml"
+    for name, code in (("onnxruntime-float/1", 0), ("vml-int/1", 1)):
+        rules.write_text(f"version: 1\nsemantics: [{name}]\n")
+        assert vml("verify", floats, "--model", identity, *more, "--policy", rules).code == code
+
+
+def test_inspect_names_the_engine(floats: Path, signed: Path, compiled: Path, vml: Vml) -> None:
+    value = vml("inspect", floats, "--json").json
+    assert (value["engine"], value["semantics"], value["gpus"]) == ("float", "onnxruntime-float/1", 0)
+    assert value["runtime"]["providers"] == [{"name": "CPUExecutionProvider", "options": {}}]
+    assert value["onnx_sha256"] == vml("inspect", compiled, "--json").json["source_sha256"]
+    assert "onnxruntime" in vml("inspect", floats).out
+    exact = vml("inspect", signed, "--json").json
+    assert (exact["engine"], exact["semantics"], "runtime" in exact) == ("exact", "vml-int/1", False)

@@ -17,15 +17,16 @@ DEFAULT_SEED = "vml"
 
 
 def read_attesting(
-    attester: str | None, simulate: str | None, nonce: str | None, seed: str, backend: str
+    attester: str | None, simulate: str | None, nonce: str | None, seed: str, backend: str, engine: str | None = None
 ) -> Attesting | None:
-    """Who runs the model and signs, from `--attester`, `--simulate`, `--tee-nonce` and `--seed`.
+    """Who runs the model and signs, from `--attester`, `--simulate`, `--tee-nonce`, `--seed` and `--engine`.
 
     Args:
         attester, simulate: one of the two for the backend tee, neither for others.
         nonce: 0x and 64 hex digits.
         seed: of the simulator.
         backend: the one that was asked for.
+        engine: what runs the model inside; None: exact.
 
     Raises:
         ValueError: some of this without --backend tee, neither of the first two with it, or both; a bad nonce.
@@ -34,7 +35,7 @@ def read_attesting(
     from vml.claim import parse_bytes32
 
     if backend != "tee":
-        given = {"--attester": attester, "--simulate": simulate, "--tee-nonce": nonce}
+        given = {"--attester": attester, "--simulate": simulate, "--tee-nonce": nonce, "--engine": engine}
         for name, value in given.items():
             if value is not None:
                 raise ValueError(f"{name} is for --backend tee")
@@ -44,7 +45,7 @@ def read_attesting(
     if seed != DEFAULT_SEED and simulate is None:
         raise ValueError("--seed names a simulator's keys: it needs --simulate")
     asked = None if nonce is None else parse_bytes32(nonce)
-    return Attesting(attester, simulate, asked, seed=seed, at=int(time.time()))
+    return Attesting(attester, simulate, asked, seed=seed, at=int(time.time()), engine=engine or "exact")
 
 
 def read_pins(
@@ -99,14 +100,23 @@ def describe(proof: Proof) -> dict[str, Any]:
     """
     if proof.backend != "tee":
         return {}
+    from vml import canonical
+    from vml.backends.tee.engines import engine_of
     from vml.backends.tee.payload import SignedRun
     from vml.tee.files import read_json
 
-    run = SignedRun.decode(proof.payload)
-    certificate = run.certificate
+    engine = engine_of(proof.scheme)
+    run = SignedRun.decode(proof.payload, engine.described)
+    engine.lines(run.description)
+    certificate, description = run.certificate, run.description
+    runtime = canonical.decode(description, max_bytes=len(description)) if description else None
     return {
+        "engine": engine.name,
+        "semantics": engine.semantics,
+        **({} if runtime is None else {"runtime": runtime, "onnx_sha256": run.source.hex()}),
         "evidence": str(read_json(run.evidence).kind),
         "evidence_bytes": len(run.evidence),
+        "gpus": len(run.gpus),
         "appraisal_policy": hexed(certificate.policy_id),
         "key_id": hexed(certificate.key_id),
         "algorithm": certificate.algorithm.name.lower(),

@@ -52,6 +52,9 @@ def prove(
     simulate: Annotated[
         str | None, typer.Option("--simulate", metavar="KIND", help="Simulated evidence (tee), which shows nothing.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="exact|float", help="What runs the model inside (tee).")
+    ] = None,
     tee_nonce: Annotated[
         str | None, typer.Option("--tee-nonce", metavar="0xHEX", help="32 bytes that the evidence must answer (tee).")
     ] = None,
@@ -71,7 +74,8 @@ def prove(
 
     With --backend optimistic nothing is proved: what comes out is an assertion bundle, for the dispute game that
     --game, --chain-id and --terms name, signed with the key of --keystore or VML_PRIVATE_KEY where there is one.
-    With --backend tee the model runs where --attester listens, in trusted hardware, whose key signs the claim.
+    With --backend tee the model runs where --attester listens, in trusted hardware, whose key signs the claim: as exact
+    integers, or with --engine float its ONNX file in onnxruntime, which is another claim.
     """
     from vml import api, files
     from vml.backends.types import Asserting
@@ -84,7 +88,7 @@ def prove(
         raise ValueError(f"{len(inputs)} inputs were given; several are proved together with --batch")
     bound_to, preimage = args.read_context(context)
     visibility = args.read_visibility(private, hash_input)
-    attesting = read_attesting(attester, simulate, tee_nonce, seed, backend)
+    attesting = read_attesting(attester, simulate, tee_nonce, seed, backend, engine)
     files.require_writable(output)
 
     started = time.monotonic()
@@ -182,7 +186,7 @@ def _show(console: Any, value: dict[str, Any], proof: Proof) -> None:
     add(rows, "keys", f"ready after {seconds(value['setup_s'])}")
     if value["opening"]:
         add(rows, "opening", f"{value['opening']}: keep it secret, it opens the hidden input")
-    for name in ("appraisal_policy", "key_id", "nonce"):
+    for name in ("engine", "appraisal_policy", "key_id", "nonce"):
         if name in value:
             add(rows, name.replace("_", " "), value[name])
     console.print(rows)
