@@ -1,0 +1,138 @@
+"""What the server takes on at once: rates of clients, inferences, jobs, bytes of a body and the time it takes.
+
+More than that is refused at once (429 and when to come back), so that memory does not grow with demand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+BUCKETS = 4096
+"""So many clients' rates are remembered, the latest ones."""
+
+
+class Rejected(Exception):
+    """A request that is not served: its HTTP status, why, and when to come back.
+
+    Args:
+        status: HTTP status code.
+        error: in words.
+        retry_after_s: seconds, for 429 and 503.
+        headers: further ones of the answer.
+    """
+
+    def __init__(
+        self, status: int, error: str, *, retry_after_s: float | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(error)
+        self.status, self.error = status, error
+        self.headers = dict(headers or {})
+        if retry_after_s is not None:
+            self.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+
+
+class Rates:
+    """Token buckets, one a client: `rate` requests a second on the average, `burst` at once.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str, rate: float | None, burst: int) -> None:
+        """Count one request.
+
+        Raises:
+            Rejected: 429, too many.
+        """
+        if rate is None:
+            return
+        now = self._clock()
+        tokens, then = self._buckets.pop(client, (float(burst), now))
+        tokens = min(float(burst), tokens + (now - then) * rate)
+        enough = tokens >= 1
+        self._buckets[client] = (tokens - 1 if enough else tokens, now)
+        if len(self._buckets) > BUCKETS:
+            self._buckets.popitem(last=False)
+        if not enough:
+            raise Rejected(429, f"more than {rate:g} requests a second", retry_after_s=(1 - tokens) / rate)
+
+
+class Slots:
+    """At most so many at once.
+
+    Args:
+        size: how many.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.taken = size, 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take one while the block runs.
+
+        Raises:
+            Rejected: 429, none is free.
+        """
+        if self.taken >= self.size:
+            raise Rejected(429, f"{self.size} requests are being answered already", retry_after_s=1)
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
+async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
+    """The body of a request, refused as soon as it is too long or too late.
+
+    Raises:
+        Rejected: 413 or 408.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
+        raise Rejected(413, f"a request has at most {max_bytes} bytes")
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise Rejected(413, f"a request has at most {max_bytes} bytes")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise Rejected(408, f"the request did not come within {seconds:g} s") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def timed_out(protocol: Any, seconds: float) -> type[Any]:
+    """A protocol class of uvicorn that closes connections on which no whole request head comes in time.
+
+    Args:
+        protocol: the class to extend.
+        seconds: from the connection's beginning to the end of its first head.
+    """
+
+    class Timed(protocol):  # type: ignore[misc]
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            asyncio.get_running_loop().call_later(seconds, self._close_if_silent)
+
+        def _close_if_silent(self) -> None:
+            if self.cycle is None and not self.transport.is_closing():
+                self.transport.close()
+
+    return Timed
