@@ -125,9 +125,7 @@ class TeeDeployer(Steps):
             if mode not in rules.modes:
                 raise ValueError(f"under these rules no key comes in by {mode.word}")
         if self.chain.chain_id > MAX_CHAIN_ID:
-            raise ChainError(
-                f"chain id {self.chain.chain_id} is over 2^64 - 1, what its contracts hold is not foretold"
-            )
+            raise ChainError(f"chain id {self.chain.chain_id} is over 2^64 - 1: not supported")
         acceptance = Acceptance(parse_address(self.sender), rules.id, modes, minimum_epoch)
         selector = self._begin(model, SCHEME)
         self._require_model({"rules": "0x" + rules.id.hex()})

@@ -335,9 +335,7 @@ def alone(file: Path) -> Iterator[None]:
         raise ChainError(f"another process deploys with {file}: wait for it") from None
 
 
-def code_of(
-    chain_id: int, sender: str, creation: bytes, places: Mapping[str, bytes], at: str | None = None
-) -> bytes:
+def code_of(chain_id: int, sender: str, creation: bytes, places: Mapping[str, bytes], at: str | None = None) -> bytes:
     """The code that a creation will leave, found out by running it in the embedded EVM.
 
     Args:

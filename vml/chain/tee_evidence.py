@@ -10,13 +10,14 @@ What an attester answers to ``POST /v1/attest`` is such a file, and a signed run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vml import canonical
 from vml.backends.tee.attester import ask
-from vml.backends.tee.payload import SignedRun
+from vml.backends.tee.engines import engine_of
+from vml.backends.tee.payload import MAX_GPUS, SignedRun
 from vml.claim import parse_bytes32
 from vml.errors import MalformedProof, ProofRejected
 from vml.proof import Proof
@@ -33,7 +34,6 @@ from vml.tee.verify import verify_evidence
 
 PATH = "/v1/attest"
 TIMEOUT_S = 120.0
-MAX_GPUS = 64
 ENDLESS = (1 << 64) - 1
 """The last second of what nothing ends."""
 _FIELDS = frozenset({"certificate", "evidence", "gpus", "nonce"})
@@ -97,8 +97,8 @@ class KeyEvidence:
         """
         if proof.backend != "tee":
             raise MalformedProof(f"a proof of {proof.backend} carries no attested key")
-        run = SignedRun.decode(proof.payload)
-        return cls(run.certificate, run.nonce, read_json(run.evidence))
+        run = SignedRun.decode(proof.payload, engine_of(proof.scheme).described)
+        return cls(run.certificate, run.nonce, read_json(run.evidence), tuple(map(read_json, run.gpus)))
 
     @classmethod
     def of_attester(cls, address: str, nonce: bytes, timeout_s: float = TIMEOUT_S) -> KeyEvidence:
@@ -142,8 +142,8 @@ def judge(
     nonce: bytes | None,
     *,
     nonce_sent_at: int | None = None,
-) -> AttestationResult:
-    """Check that a key is attested, and acceptable. Returns the processor's result, or raises.
+) -> tuple[AttestationResult, ...]:
+    """Check that a key is attested, and acceptable. Returns the result of the processor and of each GPU, or raises.
 
     Args:
         key: from anyone.
@@ -170,23 +170,22 @@ def judge(
         raise rejected(Reason.NONCE_MISMATCH, "the evidence answers another nonce than the one that is shown")
     if at > certificate.not_after:
         raise rejected(Reason.KEY_EXPIRED, f"the key ended at unix time {certificate.not_after}")
-    gpus = []
+    challenge, gpus, accepted = gpu_nonce(certificate.public_key, key.nonce), [], [result]
     for item in key.gpus:
         gpu = verify_evidence(item, anchors, at)
         if not isinstance(gpu, NvidiaClaims):
             raise rejected(Reason.GPU_BINDING, f"evidence of {gpu.kind} among that of GPUs")
-        appraise(gpu, policy, at, gpu_nonce(certificate.public_key, asked), nonce_issued_at=nonce_sent_at)
-        if gpu.not_after is not None and certificate.not_after > gpu.not_after:
-            raise rejected(Reason.KEY_OUTLIVES_EVIDENCE, f"{gpu.limited_by} of a GPU ends at {gpu.not_after}")
+        accepted.append(appraise(gpu, policy, at, challenge, nonce_issued_at=nonce_sent_at))
         gpus.append(gpu)
-    require_gpus_bound(certificate, gpus, asked)
-    return result
+    require_gpus_bound(certificate, gpus, key.nonce)
+    return tuple(accepted)
 
 
-def finding_of(result: AttestationResult, deadline: int) -> Finding:
-    """What a contract is told of a key that `judge` accepted."""
-    end = ENDLESS if result.not_after is None else result.not_after
-    return Finding(result.evidence_id, end, result.simulated, deadline)
+def finding_of(results: Sequence[AttestationResult], deadline: int) -> Finding:
+    """What a contract is told of a key that `judge` accepted: the evidence is the processor's, which names the rest."""
+    ends = [result.not_after for result in results if result.not_after is not None]
+    simulated = any(result.simulated for result in results)
+    return Finding(results[0].evidence_id, min(ends, default=ENDLESS), simulated, deadline)
 
 
 def certificate_words(certificate: KeyCertificate) -> tuple[Any, ...]:

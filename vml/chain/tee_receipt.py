@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from vml.backends.tee.payload import SignedRun
 from vml.chain.client import Chain
+from vml.chain.deploy_tee import SCHEME
 from vml.chain.tee_keys import acceptance_of, mode_of
 from vml.chain.tee_rules import Mode
 from vml.errors import ChainError
@@ -27,9 +28,12 @@ def encode_receipt(proof: Proof, mode: Mode = Mode.QUORUM) -> bytes:
 
     Raises:
         MalformedProof: the payload is no signed run.
+        ChainError: the scheme is one that no contract checks.
         EvidenceRejected: RECEIPT_SIGNATURE where it is known here already that the key did not sign this claim.
         BackendUnavailable: the extra ``tee`` is not installed.
     """
+    if proof.scheme != SCHEME:
+        raise ChainError(f"contracts check receipts of {SCHEME}, about the exact model, not of {proof.scheme}")
     run = SignedRun.decode(proof.payload)
     receipt, public_key = run.receipt(proof.claims[0].digest()), run.certificate.public_key
     numbers = b"".join(number.to_bytes(8, "big") for number in (receipt.epoch, receipt.sequence, receipt.issued_at))
@@ -48,11 +52,12 @@ def encode_admitted(chain: Chain, router: str, key: bytes, proof: Proof) -> byte
         MalformedProof, EvidenceRejected: as `encode_receipt`.
         ChainError: the node does not answer.
     """
+    plain = encode_receipt(proof)
     certificate = SignedRun.decode(proof.payload).certificate
     try:
         contract, acceptance = acceptance_of(chain, router, key)
     except ChainError as error:
         if error.error is None:
             raise
-        return encode_receipt(proof)
+        return plain
     return encode_receipt(proof, mode_of(chain, contract, acceptance, proof.claims[0].model, certificate))

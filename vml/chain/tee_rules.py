@@ -3,7 +3,8 @@
 A rules file is canonical JSON (RFC 8785), docs/contracts-tee.md::
 
     {"attestation":"0x…"|null,"attestors":["0x…",…],"body_types":["sgx","tdx10","tdx15"],"format":"vml-tee-rules/1",
-     "lifetime_s":2592000,"measurements":["0x…"],"policy":"0x…","tcb_statuses":["UpToDate"],"threshold":3}
+     "lifetime_s":2592000,"measurements":["0x…"],"policy":"0x…","tcb_statuses":["UpToDate"],"terms":{…}|null,
+     "threshold":3}
 
 Their id is keccak-256 of the contract's encoding: nobody can change rules, only name others.
 
@@ -13,7 +14,7 @@ Source: ISignerRegistry.sol; the TCB statuses of automata-dcap-attestation 1.1 (
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,11 @@ class Mode(IntEnum):
     QUORUM = 1
     ON_CHAIN = 2
     ZK = 3
+    OPTIMISTIC = 4
 
     @property
     def word(self) -> str:
-        """As people write it: quorum, on-chain, zk."""
+        """As people write it: quorum, on-chain, zk, optimistic."""
         return self.name.lower().replace("_", "-")
 
 
@@ -72,6 +74,64 @@ def modes_of(words: str) -> tuple[Mode, ...]:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """Under which bonds keys come in because nobody objects; ITeeProposals.Terms.
+
+    Args:
+        window_s: in which a proposal can be challenged.
+        decision_s: from the challenge to the last second of a decision.
+        proposer_bond_wei, challenger_bond_wei: what each side puts up.
+        reward_wei: of a lost bond, what the other side gets: at most half of either. The rest is burned.
+        lapse_wei: what each side loses where nobody decides.
+
+    Raises:
+        ValueError: terms that the contract refuses.
+    """
+
+    window_s: int
+    decision_s: int
+    proposer_bond_wei: int
+    challenger_bond_wei: int
+    reward_wei: int
+    lapse_wei: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.window_s < 1 << 32 or not 0 < self.decision_s < 1 << 32:
+            raise ValueError("window and time for a decision are 1 to 2^32 - 1 seconds")
+        least = min(self.proposer_bond_wei, self.challenger_bond_wei)
+        if not least > 0 or max(self.proposer_bond_wei, self.challenger_bond_wei) >= 1 << 96:
+            raise ValueError("bonds are 1 to 2^96 - 1 wei")
+        if not 0 <= 2 * self.reward_wei <= least or not 0 <= self.lapse_wei <= least:
+            raise ValueError("a reward is at most half of either bond, a lapse costs at most a bond")
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """As the contract takes them."""
+        return astuple(self)
+
+    @property
+    def id(self) -> bytes:
+        """32 bytes that name them in rules."""
+        return keccak256(abi.encode(["uint256"] * 6, self.words))
+
+    def to_json(self) -> dict[str, Any]:
+        """As a rules file holds them: amounts of money are texts."""
+        return {name: str(value) if name.endswith("_wei") else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Terms:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: something else.
+        """
+        try:
+            return cls(**{name: int(item) for name, item in value.items()})
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"terms: {error}") from None
+
+
+@dataclass(frozen=True)
 class Rules:
     """What a key has to meet; ISignerRegistry.Rules.
 
@@ -84,6 +144,7 @@ class Rules:
         tcb_statuses: those that are allowed there.
         body_types: of `BODY_TYPES`.
         measurements: 32 bytes each: MRENCLAVE, or keccak-256 of MRTD and the four registers.
+        terms: of bonded proposals; None: no key comes in so.
 
     Raises:
         ValueError: nobody could ever come in, or a field is out of its range.
@@ -97,6 +158,7 @@ class Rules:
     tcb_statuses: tuple[TcbStatus, ...] = ()
     body_types: tuple[str, ...] = ()
     measurements: tuple[bytes, ...] = ()
+    terms: Terms | None = None
 
     def __post_init__(self) -> None:
         if len(self.policy) != 32 or not 0 < self.lifetime_s < 1 << 32:
@@ -110,6 +172,10 @@ class Rules:
         on_chain = (self.tcb_statuses, self.body_types, self.measurements)
         if any(on_chain) != all(on_chain) or any(on_chain) != (self.attestation is not None):
             raise ValueError("attestation contract, TCB statuses, body types and measurements belong together")
+        if self.terms is not None and self.attestation is None and 2 * self.threshold <= len(self.attestors):
+            raise ValueError(
+                "two quorums of these attestors could decide a challenge for and against: raise the threshold"
+            )
         if any(len(item) != 32 for item in self.measurements):
             raise ValueError("a measurement has 32 bytes")
 
@@ -125,6 +191,7 @@ class Rules:
             "tcbStatuses": sum(1 << STATUSES[status] for status in self.tcb_statuses),
             "bodyTypes": sum(1 << BODY_TYPES[name] for name in self.body_types),
             "measurements": list(self.measurements),
+            "terms": bytes(32) if self.terms is None else self.terms.id,
         }
         return tuple(named[part["name"]] for part in _parameter()["components"])
 
@@ -137,7 +204,8 @@ class Rules:
     def modes(self) -> tuple[Mode, ...]:
         """In which modes they let keys in."""
         on_chain = () if self.attestation is None else (Mode.ON_CHAIN, Mode.ZK)
-        return (*((Mode.QUORUM,) if self.threshold else ()), *on_chain)
+        optimistic = () if self.terms is None else (Mode.OPTIMISTIC,)
+        return (*((Mode.QUORUM,) if self.threshold else ()), *on_chain, *optimistic)
 
     def to_json(self) -> dict[str, Any]:
         """As a file holds them."""
@@ -151,6 +219,7 @@ class Rules:
             "tcb_statuses": [str(status) for status in self.tcb_statuses],
             "body_types": list(self.body_types),
             "measurements": ["0x" + item.hex() for item in self.measurements],
+            "terms": None if self.terms is None else self.terms.to_json(),
         }
 
     @classmethod
@@ -172,6 +241,7 @@ class Rules:
                 tcb_statuses=tuple(TcbStatus(item) for item in value["tcb_statuses"]),
                 body_types=tuple(value["body_types"]),
                 measurements=tuple(parse_bytes32(item) for item in value["measurements"]),
+                terms=None if value["terms"] is None else Terms.from_json(value["terms"]),
             )
             if rules.to_json() != value or not rules.id:
                 raise ValueError("not in its one encoding")
@@ -215,6 +285,7 @@ def rules_of(
     threshold: int = 0,
     attestation: str | None = None,
     lifetime_s: int = 30 * DAY_S,
+    terms: Terms | None = None,
 ) -> Rules:
     """Rules that let in what a policy accepts.
 
@@ -225,12 +296,14 @@ def rules_of(
         policy: that key certificates have to name.
         attestors, threshold: who may sign, how many have to. Given out of order they are put in order.
         attestation: contract that checks Intel's quotes.
+        terms: of bonded proposals; who objects, and what is decided, follows the same split.
         lifetime_s: see `Rules`; a contract does not see when collateral ends, Intel's lasts 30 days.
 
     Raises:
         ValueError: a field that cannot be expressed, by name; or rules under which nobody could come in.
     """
     common: dict[str, Any] = {"policy": policy.policy_id, "lifetime_s": lifetime_s, "threshold": threshold}
+    common["terms"] = terms
     if len(set(attestors)) != len(attestors):
         raise ValueError("an attestor is named twice")
     common["attestors"] = tuple(ascending(attestors))

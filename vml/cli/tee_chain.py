@@ -162,13 +162,13 @@ def _quoted(sources: list[Path], rpc: str, how: Mode, given: dict[str, Any]) -> 
     key, moment = work.read_key(sources[0], given["certificate"]), read_moment(given["at"])
     asked = work.read_nonce(None, given["block"], rpc, place)
     policy = AppraisalPolicy.load(given["policy"])
-    result = work.judged(key, policy, moment, asked, given["allow_simulated"], given["seed"])
+    results = work.judged(key, policy, moment, asked, given["allow_simulated"], given["seed"])
     words: bytes | tuple[bytes, int, bytes] = key.evidence.data
     if how is Mode.ZK:
         if given["zk_journal"] is None or given["zk_proof"] is None or given["zk_system"] is None:
             raise ValueError("--mode zk takes --zk-journal, --zk-proof and --zk-system")
         words = (read_bytes(given["zk_journal"]), given["zk_system"], read_bytes(given["zk_proof"]))
-    return Admission(place, under, key.certificate, finding_of(result, 0)), Quote(how, given["block"], words)
+    return Admission(place, under, key.certificate, finding_of(results, 0)), Quote(how, given["block"], words)
 
 
 def revoke(

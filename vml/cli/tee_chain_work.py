@@ -133,8 +133,8 @@ def judged(
     nonce: tuple[bytes | None, int | None],
     allow_simulated: bool,
     seed: str,
-) -> AttestationResult:
-    """The result of `vml.chain.tee_evidence.judge`, under vendors' roots unless a simulator's are asked for."""
+) -> tuple[AttestationResult, ...]:
+    """The results of `vml.chain.tee_evidence.judge`, under vendors' roots unless a simulator's are asked for."""
     from vml.chain.tee_evidence import judge
     from vml.cli.tee_anchors import anchors
 

@@ -183,12 +183,12 @@ def endorse(
     under = Rules.load(rules)
     place = work.read_place(deployment, chain, contract, owner, under)
     key, asked = work.read_key(source, certificate), work.read_nonce(nonce, block, rpc, place)
-    result = work.judged(key, AppraisalPolicy.load(policy), moment, asked, allow_simulated, seed)
-    admission = endorsing.Admission(place, under, key.certificate, finding_of(result, until))
+    results = work.judged(key, AppraisalPolicy.load(policy), moment, asked, allow_simulated, seed)
+    admission = endorsing.Admission(place, under, key.certificate, finding_of(results, until))
     made = endorsing.endorse(admission, work.require_signer(keystore))
     write_atomic(output, made.to_bytes())
     value = _endorsement(made, output)
-    Output(as_json, quiet).result(value, lambda console: show.endorsed(console, value, result))
+    Output(as_json, quiet).result(value, lambda console: show.endorsed(console, value, results[0]))
 
 
 def _endorsement(made: Endorsement, output: Path) -> dict[str, Any]:
