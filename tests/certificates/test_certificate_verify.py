@@ -1,0 +1,444 @@
+"""Certificates: what holds holds, and every attack is refused with the documented error."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from tests.certificates.certifying import (
+    CIRCUIT,
+    CLAIM,
+    CONTEXT,
+    DAY,
+    EMPTY_LIST,
+    KINDS,
+    MODEL,
+    NAME,
+    NOW,
+    REVOKING,
+    SERIAL,
+    STATEMENT,
+    House,
+    authorities,
+    der,
+    house,
+    issued,
+    pem_of,
+    usage,
+    x509_house,
+)
+from vml import canonical
+from vml.certificates.authority import Authority
+from vml.certificates.envelope import Signature
+from vml.certificates.revocations import Revoked, SignedRevocations
+from vml.certificates.signatures import ORDERS
+from vml.certificates.signing import load_key
+from vml.certificates.statement import EXACT, Certificate, CertifiedIdentity, Scope
+from vml.certificates.verify import Certified, VerifiedCertificate, verify_certificate
+from vml.errors import CertificateRejected, MalformedProof, PolicyRejected, VerificationError
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+ED = house("ed25519")
+
+
+def check(certificate: Certificate | bytes, by: House = ED, **options: Any) -> VerifiedCertificate:
+    options = {"authorities": [by.authority], "at": NOW, **options}
+    return verify_certificate(certificate, options.pop("claims", [CLAIM]), **options)
+
+
+def refused(reason: str, certificate: Certificate | bytes, by: House = ED, **options: Any) -> CertificateRejected:
+    with pytest.raises(CertificateRejected) as caught:
+        check(certificate, by, **options)
+    assert caught.value.reason == reason
+    return caught.value
+
+
+@every_kind
+def test_a_certificate_holds_and_says_whose_it_is(kind: str) -> None:
+    by = house(kind)
+    data = by.key.certificate(STATEMENT).to_bytes()
+    found = check(data, by)
+    assert Certificate.from_bytes(data).statement == found.statement == STATEMENT
+    shown = found.to_json()
+    assert shown["issuer"] == NAME
+    assert shown["authority"] == str(by.authority)
+    assert shown["accuracy"][0]["value"] == "351/360"
+    assert shown["further_identities"] == 1
+    assert "no revocation list was given" in found.remark()
+    json.dumps(shown)
+    for seconds in (STATEMENT.not_before, STATEMENT.not_after):
+        assert check(data, by, at=seconds).statement == STATEMENT
+
+
+@every_kind
+def test_another_authority(kind: str) -> None:
+    certificate = house(kind).key.certificate(STATEMENT)
+    for other in KINDS:
+        stranger = house(other, "two")
+        if stranger.authority != house(kind).authority:
+            refused("chain" if kind[:4] == other[:4] == "x509" else "authority", certificate, stranger)
+    assert check(certificate, authorities=[house("ed25519", "two").authority, house(kind).authority]).authority
+    strangers = [house("ed25519", "two").authority, house("eip712", "two").authority]
+    with pytest.raises(CertificateRejected, match=r"authority.*; .*authority"):
+        check(certificate, authorities=strangers)
+
+
+@every_kind
+def test_every_altered_field_breaks_the_signature(kind: str) -> None:
+    by = house(kind)
+    value = json.loads(by.key.certificate(STATEMENT).to_bytes())
+    said = value["certificate"]
+    alterations: dict[str, Any] = {
+        "issuer": "Another House",
+        "serial": "0x" + "45" * 32,
+        "subject": "letters",
+        "not_before": said["not_before"] - 1,
+        "not_after": said["not_after"] + 1,
+        "scope": {**said["scope"], "text": "anything"},
+        "accuracy": [{**said["accuracy"][0], "value": "360/360"}],
+        "identities": said["identities"][:1],
+    }
+    assert set(alterations) == set(said)
+    more = [
+        {**said, "scope": {**said["scope"], "contexts": []}},
+        {**said, "accuracy": []},
+        *({**said, "accuracy": [{**said["accuracy"][0], name: other}]} for name, other in ACCURACY.items()),
+        *(
+            {**said, "identities": [{**said["identities"][0], name: other}, said["identities"][1]]}
+            for name, other in {"backend": "exacu", "scheme": "vml-int/2", "model": "0x" + "10" * 32}.items()
+        ),
+    ]
+    assert set(ACCURACY) == set(said["accuracy"][0])
+    for altered in [*({**said, name: other} for name, other in alterations.items()), *more]:
+        data = canonical.encode({**value, "certificate": altered})
+        with pytest.raises(CertificateRejected) as caught:
+            check(data, by)
+        assert caught.value.reason in ("signature", "issuer")
+
+
+ACCURACY = {
+    "metric": "recall",
+    "output": "other",
+    "reference": "float model",
+    "value": "1",
+    "rows": 361,
+    "dataset": "0x" + "00" * 32,
+    "command": "by hand",
+}
+
+
+@every_kind
+def test_every_altered_part_of_the_signature(kind: str) -> None:
+    by = house(kind)
+    made = by.key.certificate(STATEMENT)
+    flipped = bytes([made.signature.value[0] ^ 1]) + made.signature.value[1:]
+    for value in (flipped, made.signature.value[:-1], made.signature.value + b"\0", b""):
+        refused("signature", replace(made, signature=replace(made.signature, value=value)), by)
+    extra = replace(made.signature, keys=(*made.signature.keys, made.signature.keys[0]))
+    if not kind.startswith("x509"):
+        refused("authority", replace(made, signature=extra), by)
+        refused("authority", replace(made, signature=replace(made.signature, keys=(bytes(64),))), by)
+    for other in ("ed25519", "eip712", "x509", "none", "ed25519\n"):
+        if other != made.signature.kind:
+            refused("authority", replace(made, signature=replace(made.signature, kind=other)), by)
+
+
+@pytest.mark.parametrize("kind", ["eip712", "x509-p256", "x509-p384"])
+def test_an_ecdsa_signature_has_one_spelling(kind: str) -> None:
+    by = house(kind)
+    made = by.key.certificate(STATEMENT)
+    width = len(made.signature.value) // 2
+    order = ORDERS[{"eip712": "secp256k1", "x509-p256": "secp256r1", "x509-p384": "secp384r1"}[kind]]
+    r, s = made.signature.value[:width], int.from_bytes(made.signature.value[width:], "big")
+    for other in (order - s, 0):
+        twin = replace(made.signature, value=r + other.to_bytes(width, "big"))
+        refused("signature", replace(made, signature=twin), by)
+
+
+def test_an_account_that_is_no_point_of_the_curve() -> None:
+    by, key = house("eip712"), bytes(64)
+    from vml.certificates.signatures import address_of
+
+    made = by.key.certificate(STATEMENT)
+    forged = replace(made, signature=replace(made.signature, keys=(key,)))
+    refused("signature", forged, House(by.key, Authority("eip712", (address_of(key),))))
+
+
+def test_one_key_never_signs_as_another_kind() -> None:
+    """A key of P-256 or Ed25519 that was also given a certificate: what it signed as one kind is no other's."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    plain = load_key(pem_of(key))
+    assert plain.authority is not None
+    signed = STATEMENT.signable()
+    as_x509 = Signature("ed25519", plain.keys, key.sign(signed.message("x509")))
+    bare = Signature("ed25519", plain.keys, key.sign(signed.body))
+    other = Signature("ed25519", plain.keys, key.sign(EMPTY_LIST.signable().message("ed25519")))
+    for signature in (as_x509, bare, other):
+        refused("signature", Certificate(STATEMENT, signature), House(plain, plain.authority))
+    assert plain.sign(signed) == Signature("ed25519", plain.keys, key.sign(signed.message("ed25519")))
+
+
+def test_a_wallet_signs_the_documented_struct() -> None:
+    """eth_account hashes the typed data from the types alone."""
+    from eth_account import Account
+    from eth_account.messages import encode_typed_data
+
+    from vml.keccak import keccak256
+
+    for made, name, fields, values in (
+        (
+            STATEMENT.signable(),
+            "ModelCertificate",
+            "string issuer,bytes32 serial,bytes32[] models,string scope,uint64 notBefore,uint64 notAfter,bytes32 body",
+            (
+                *(NAME, SERIAL, [MODEL, CIRCUIT], STATEMENT.scope.text, STATEMENT.not_before, STATEMENT.not_after),
+                keccak256(STATEMENT.signable().body),
+            ),
+        ),
+        (
+            EMPTY_LIST.signable(),
+            "RevocationList",
+            "string issuer,uint64 number,uint64 issuedAt,uint64 nextUpdate,bytes32 body",
+            (NAME, 3, EMPTY_LIST.issued_at, EMPTY_LIST.next_update, keccak256(EMPTY_LIST.signable().body)),
+        ),
+    ):
+        types = [dict(zip(("type", "name"), field.split(" "), strict=True)) for field in fields.split(",")]
+        message = {each["name"]: value for each, value in zip(types, values, strict=True)}
+        encoded = encode_typed_data({"name": "vml certificates", "version": "1"}, {name: types}, message)
+        account = Account.from_key(bytes(range(1, 33)))
+        signature = account.sign_message(encoded).signature
+        public = account._key_obj.public_key.to_bytes()
+        ours = Signature("eip712", (public,), bytes(signature[:64]))
+        from vml.certificates.signatures import check_signature
+
+        check_signature(Authority.parse(f"eip712:{account.address}"), made, ours, NOW)
+
+
+def test_expired_and_not_yet_valid() -> None:
+    made = ED.key.certificate(STATEMENT)
+    refused("expired", made, at=STATEMENT.not_after + 1)
+    refused("not_yet_valid", made, at=STATEMENT.not_before - 1)
+
+
+def test_the_certificate_of_another_model() -> None:
+    made = ED.key.certificate(STATEMENT)
+    stranger = replace(CLAIM, model=b"\x99" * 32)
+    refused("model", made, claims=[stranger])
+    refused("model", made, claims=[CLAIM, stranger])
+    assert len(check(made, claims=[CLAIM, CLAIM]).identities) == 1
+
+
+def test_arithmetic_counts() -> None:
+    made = ED.key.certificate(STATEMENT)
+    circuit = Certified(CIRCUIT, CONTEXT, "ezkl fixed point", "ezkl/x")
+    assert check(made, claims=[circuit]).identities[0].backend == "ezkl"
+    refused("model", made, claims=[replace(circuit, scheme="ezkl/y")])
+    refused("model", made, claims=[replace(CLAIM, semantics="vml-int/2")])
+    refused("model", made, claims=[replace(CLAIM, semantics="ezkl/x", model=CIRCUIT, scheme="")])
+
+
+def test_scope() -> None:
+    made = ED.key.certificate(STATEMENT)
+    refused("scope", made, claims=[replace(CLAIM, context=bytes(32))])
+    anything = ED.key.certificate(replace(STATEMENT, scope=Scope("anything")))
+    assert check(anything, claims=[replace(CLAIM, context=bytes(32))])
+
+
+def test_a_padded_list_of_identities() -> None:
+    """The same identity twice, one out of order, one put in afterwards, none: refused; the count is shown."""
+    twice = (STATEMENT.identities[0], *STATEMENT.identities)
+    backwards = STATEMENT.identities[::-1]
+    for identities in (twice, backwards, (), tuple(sorted(many()))):
+        data = ED.key.certificate(replace(STATEMENT, identities=identities)).to_bytes()
+        with pytest.raises(MalformedProof, match="identities"):
+            check(data)
+    made = ED.key.certificate(STATEMENT)
+    padded = tuple(sorted((*STATEMENT.identities, CertifiedIdentity(b"\x99" * 32, EXACT, "vml-int/1"))))
+    refused("signature", replace(made, statement=replace(STATEMENT, identities=padded)))
+
+
+def many() -> list[CertifiedIdentity]:
+    return [CertifiedIdentity(MODEL, EXACT, f"vml-int/{number}") for number in range(100, 165)]
+
+
+@every_kind
+def test_a_revocation_list_without_it(kind: str) -> None:
+    by = house(kind)
+    found = check(
+        by.key.certificate(STATEMENT),
+        by,
+        revocations=by.key.revocations(EMPTY_LIST).to_bytes(),
+        require_revocation=True,
+    )
+    assert (found.revocations, found.next_update, found.revoked) == (3, EMPTY_LIST.next_update, None)
+    assert "not revoked by list 3" in found.remark()
+
+
+@every_kind
+def test_revoked(kind: str) -> None:
+    by = house(kind)
+    error = refused("revoked", by.key.certificate(STATEMENT), by, revocations=by.key.revocations(REVOKING))
+    assert "labels were wrong" in str(error)
+
+
+def test_revoked_after_the_time_in_question() -> None:
+    made, listed = ED.key.certificate(STATEMENT), ED.key.revocations(REVOKING)
+    found = check(made, at=NOW - 6, now=NOW, revocations=listed)
+    assert found.revoked == Revoked(SERIAL, NOW - 5, "labels were wrong")
+    assert "it held at the time" in found.remark()
+    assert found.to_json()["revoked_since"]["revoked_at"] == NOW - 5
+    refused("revoked", made, at=NOW - 5, now=NOW, revocations=listed)
+
+
+def test_a_list_that_is_required() -> None:
+    with pytest.raises(PolicyRejected, match="require_revocation"):
+        check(ED.key.certificate(STATEMENT), require_revocation=True)
+
+
+def test_a_stale_list_and_one_of_the_future() -> None:
+    made, listed = ED.key.certificate(STATEMENT), ED.key.revocations(EMPTY_LIST)
+    refused("stale", made, now=EMPTY_LIST.next_update + 1, revocations=listed)
+    refused("revocation_list", made, now=EMPTY_LIST.issued_at - 1, revocations=listed)
+    for seconds in (EMPTY_LIST.issued_at, EMPTY_LIST.next_update):
+        assert check(made, now=seconds, revocations=listed)
+
+
+def test_an_older_list_than_the_last_one_seen() -> None:
+    made, listed = ED.key.certificate(STATEMENT), ED.key.revocations(EMPTY_LIST)
+    assert check(made, revocations=listed, least_number=3)
+    refused("stale", made, revocations=listed, least_number=4)
+
+
+def test_a_list_of_somebody_else() -> None:
+    made = ED.key.certificate(STATEMENT)
+    refused("authority", made, revocations=house("ed25519", "two").key.revocations(EMPTY_LIST))
+    refused("authority", made, revocations=house("eip712").key.revocations(EMPTY_LIST))
+    listed = ED.key.revocations(EMPTY_LIST)
+    other = replace(listed, revocations=replace(EMPTY_LIST, number=9))
+    refused("signature", made, revocations=other)
+    refused("revocation_list", made, revocations=ED.key.revocations(replace(EMPTY_LIST, issuer="Another House")))
+
+
+def test_a_certificate_is_no_list_and_a_list_no_certificate() -> None:
+    with pytest.raises(MalformedProof):
+        check(ED.key.revocations(EMPTY_LIST).to_bytes())
+    with pytest.raises(MalformedProof):
+        check(ED.key.certificate(STATEMENT), revocations=ED.key.certificate(STATEMENT).to_bytes())
+
+
+def test_nothing_to_verify_is_a_callers_mistake() -> None:
+    made = ED.key.certificate(STATEMENT)
+    with pytest.raises(ValueError):
+        check(made, claims=[])
+    with pytest.raises(ValueError):
+        check(made, authorities=[])
+
+
+# X.509
+
+
+P256 = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("chain", {"begins": NOW - 3 * DAY, "ends": NOW - 2 * DAY}),
+        ("chain", {"begins": NOW + 2 * DAY, "ends": NOW + 3 * DAY}),
+        ("chain", {"extra": x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")}),
+        ("key_usage", {"rights": usage(key_encipherment=True)}),
+        ("key_usage", {"ca": True, "rights": usage(digital_signature=True, key_cert_sign=True)}),
+        ("issuer", {"subject": "Somebody Else"}),
+    ],
+    ids=["expired", "early", "critical extension", "usage", "authority", "name"],
+)
+def test_the_certificate_of_the_key(reason: str, changes: dict[str, Any]) -> None:
+    by = x509_house(P256, **changes)
+    with pytest.raises(CertificateRejected) as caught:
+        check(by.key.certificate(STATEMENT), by)
+    assert caught.value.reason in ({reason, "chain"} if "ca" in changes else {reason})
+
+
+def test_a_leaf_without_constraints_may_sign() -> None:
+    by = x509_house(P256, constraints=False)
+    assert check(by.key.certificate(STATEMENT), by)
+    nonrepudiation = x509_house(P256, rights=usage(content_commitment=True))
+    assert check(nonrepudiation.key.certificate(STATEMENT), nonrepudiation)
+
+
+def test_a_chain_with_a_gap_or_around_the_root() -> None:
+    by = house("x509-p256")
+    made = by.key.certificate(STATEMENT)
+    leaf, middle = made.signature.keys
+    refused("chain", replace(made, signature=replace(made.signature, keys=(leaf,))), by)
+    refused("key_usage", replace(made, signature=replace(made.signature, keys=(middle,))), by)
+    beside = replace(made.signature, keys=(leaf, middle, der(authorities("two")[3])))
+    assert "beside the path" in str(refused("chain", replace(made, signature=beside), by))
+    assert "beside the path" in str(
+        refused("chain", replace(made, signature=replace(beside, keys=(leaf, middle, *by.authority.keys))), by)
+    )
+    _, other_root, _, _ = authorities("two")
+    refused("chain", replace(made, signature=replace(made.signature, keys=(leaf, der(other_root)))), by)
+    assert check(made, House(by.key, Authority("x509", (der(other_root), *by.authority.keys))))
+
+
+def test_a_leaf_signs_no_leaf() -> None:
+    """The classic: a certificate for documents that signs another certificate."""
+    by = house("x509-p256")
+    _, _, _, middle = authorities()
+    leaf = x509.load_der_x509_certificate(by.key.keys[0])
+    below = ec.generate_private_key(ec.SECP256R1())
+    forged = issued(below, NAME, leaf, by.key._key)
+    key = load_key(pem_of(below), (der(forged), by.key.keys[0], der(middle)))
+    refused("chain", key.certificate(STATEMENT), by)
+
+
+def test_the_leaf_key_of_another_certificate() -> None:
+    by, other = x509_house(P256), x509_house(ec.generate_private_key(ec.SECP256R1()))
+    made = by.key.certificate(STATEMENT)
+    refused("signature", replace(made, signature=replace(made.signature, keys=other.key.keys)), by)
+
+
+def test_small_rsa_and_other_curves_are_refused() -> None:
+    small = rsa.generate_private_key(65537, 1024)
+    by = x509_house(small)
+    with pytest.raises(CertificateRejected) as caught:
+        check(by.key.certificate(STATEMENT), by)
+    assert caught.value.reason in ("chain", "key_usage")
+    with pytest.raises(ValueError, match="not supported"):
+        x509_house(ec.generate_private_key(ec.SECP521R1()))
+
+
+def test_a_certificate_that_is_none() -> None:
+    made = house("x509-p256").key.certificate(STATEMENT)
+    with pytest.raises(MalformedProof):
+        check(replace(made, signature=replace(made.signature, keys=(b"noise",))), house("x509-p256"))
+
+
+def test_any_bytes_raise_the_documented_errors() -> None:
+    data = ED.key.certificate(STATEMENT).to_bytes()
+    for at in range(0, len(data), 3):
+        for other in (
+            data[:at],
+            data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :],
+            data[:at] + b"\xff" + data[at + 1 :],
+        ):
+            with pytest.raises(VerificationError):
+                check(other)
+
+
+def test_duplicated_keys_are_refused() -> None:
+    data = ED.key.certificate(STATEMENT).to_bytes()
+    twice = data.replace(b'"not_after":', b'"not_after":9007199254740991,"not_after":')
+    spaced = data.replace(b",", b", ", 1)
+    for other in (twice, spaced, data + b"\n", data.replace(b"vml-model-certificate/1", b"vml-model-certificate/2")):
+        with pytest.raises(MalformedProof):
+            check(other)
+    listed = ED.key.revocations(REVOKING).to_bytes().replace(b'"number":', b'"number":9,"number":')
+    with pytest.raises(MalformedProof):
+        SignedRevocations.from_bytes(listed)
