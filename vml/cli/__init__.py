@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "contract": "Contracts that check proofs: generate, deploy, verify, list.",
     "dispute": "Claims with a bond: assert, watch, challenge, status.",
     "tee": "Evidence of trusted hardware: verify, forecast, simulate.",
+    "serve": "Answer over HTTP with claims at once, and proofs behind.",
     "srs": "Import, fetch and list KZG set-up files.",
     "cache": "List and clear cached keys.",
     "demo": "Prove a digit, verify it elsewhere, fail to cheat.",

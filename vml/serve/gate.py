@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from vml.serve.limits import Rejected
+from vml.serve.logs import places
 from vml.serve.server import PRINCIPAL, Server
 
 Message = MutableMapping[str, Any]
@@ -75,7 +75,7 @@ class Gate:
         except Rejected as rejected:
             await _refuse(rejected, answer)
         except Exception as error:
-            log.error("defect", extra={"fields": {"kind": type(error).__name__, "at": _places(error)}})
+            log.error("defect", extra={"fields": {"kind": type(error).__name__, "at": places(error)}})
             if status:
                 raise
             await _refuse(Rejected(500, "a defect of the server; its log says where"), answer)
@@ -133,9 +133,3 @@ def _host(header: str) -> str:
     if header.startswith("["):
         return header[1:].partition("]")[0]
     return header.rpartition(":")[0] if ":" in header else header
-
-
-def _places(error: BaseException) -> list[str]:
-    """Where a defect is, without its words: they may hold what somebody sent."""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    return [f"{frame.filename.rpartition('/site-packages/')[2]}:{frame.lineno}" for frame in frames]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from vml.backends import BACKENDS
@@ -182,8 +183,21 @@ class Settings:
             raise ValueError("workers and times are not negative, an epoch is at least 1")
         if self.executor not in ("local", "ray") and not self.executor.startswith("ray://"):
             raise ValueError(f"executor {self.executor!r}: local, ray or ray://host:port")
+        if not (is_loopback(self.host) or self.access.guarded or self.access.unsafe_open):
+            raise ValueError(
+                f"others reach {self.host}, and nothing says who may come in: give --keys, --oidc-… or --client-ca, "
+                "or --unsafe-open to let everybody in"
+            )
 
     @property
     def url(self) -> str:
         """Of the database."""
         return self.database or f"sqlite:///{(self.data / DATABASE_FILE).absolute()}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
