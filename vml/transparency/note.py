@@ -172,12 +172,10 @@ def open_note(data: bytes, keys: Collection[VerifierKey]) -> str:
     if len(lines) > MAX_SIGNATURES:
         raise MalformedProof(f"more than {MAX_SIGNATURES} signatures")
 
-    # step 2: every line is a signature; those of unknown keys are ignored
+    # step 2: every line is a signature; unknown keys are ignored, each of a known key is right, and there is one
     known = {(key.name, key.key_id): key for key in keys}
     found = [_signature(line) for line in lines]
     ours = [(known[name, key_id], signature) for name, key_id, signature in found if (name, key_id) in known]
-
-    # step 3: each signature of a known key is right, and there is one
     for key, signature in ours:
         if not key.verifies(signature, text.encode()):
             raise LogRejected("signature", f"not that of {key.name}")
