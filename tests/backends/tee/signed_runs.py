@@ -12,7 +12,7 @@ from tests.backends.optimistic.bundles import CONTEXT, INPUTS, OTHER_INPUTS, mod
 from vml.backends.exact.specs import decode_specs
 from vml.backends.exact.statement import Row, commit, public_section, read_public
 from vml.backends.tee import TeeBackend
-from vml.backends.tee.engines import EXACT
+from vml.backends.tee.engines import EXACT, FLOAT
 from vml.backends.tee.inside import Attestation, ReceiptKey
 from vml.backends.tee.payload import SignedRun
 from vml.backends.tee.simulated import simulated_key
@@ -77,7 +77,7 @@ def mallorys_key(curve: type[ec.EllipticCurve] = ec.SECP256K1) -> ec.EllipticCur
 
 
 def decoded(proof: Proof) -> SignedRun:
-    return SignedRun.decode(proof.payload)
+    return SignedRun.decode(proof.payload, proof.scheme == FLOAT.scheme)
 
 
 def identity_of(run: SignedRun) -> bytes:
