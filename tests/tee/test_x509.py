@@ -157,15 +157,15 @@ def test_chains_have_two_to_eight_certificates() -> None:
         assert refused.value.reason == Reason.GPU_CHAIN
 
 
-def made(subject: str, issuer: str, *extensions: tuple[x509.ExtensionType, bool]) -> x509.Certificate:
-    """A certificate of a name, signed by another; both names are their keys'."""
+def made(subject: str, issuer: str, *extensions: tuple[x509.ExtensionType, bool], signer: str = "") -> x509.Certificate:
+    """A certificate of a name, signed by another; both names are their keys'. `signer`: whose key signs instead."""
     builder = x509.CertificateBuilder(serial_number=9, public_key=key(subject).public_key())
     builder = builder.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
     builder = builder.issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
     builder = builder.not_valid_before(moment(NOW - DAY)).not_valid_after(moment(NOW + DAY))
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
-    return builder.sign(key(issuer), SHA256())
+    return builder.sign(key(signer or issuer), SHA256())
 
 
 def renamed(name: str, other: str) -> x509.Certificate:
@@ -214,6 +214,38 @@ def test_critical_extensions_the_caller_checks() -> None:
     check_chain(chain, anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN, critical=["1.2.3.4"])
     with pytest.raises(EvidenceRejected):
         check_chain(chain, anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN)
+
+
+def test_a_pinned_root_is_known_by_its_digest() -> None:
+    """Its signature of itself says nothing more; of a root that is not pinned it tells broken chains from foreign ones."""
+    other = made("r", "r", AUTHORITY, signer="b")
+    chain = [made("a", "r"), other]
+    assert check_chain(chain, anchored(other), (Family.NVIDIA_RIM,), Reason.RIM_CHAIN).leaf == chain[0]
+    for root, reason in ((other, Reason.RIM_CHAIN), (made("r", "r", AUTHORITY), Reason.UNTRUSTED_ROOT)):
+        with pytest.raises(EvidenceRejected) as refused:
+            check_chain([chain[0], root], ANCHORS, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN)
+        assert refused.value.reason == reason
+
+
+def test_what_one_verification_found_is_not_computed_again() -> None:
+    """Only what was found good is kept, for this certificate under this issuer, and rights are looked at each time."""
+    root, issuer, twin = made("r", "r", AUTHORITY), made("b", "r", AUTHORITY), made("b", "r", AUTHORITY, signer="a")
+    leaf = made("a", "b")
+    anchors, links = anchored(root), set[tuple[bytes, bytes]]()
+
+    def check(*chain: x509.Certificate) -> None:
+        check_chain(chain, anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN, links=links)
+
+    check(leaf, issuer, root)
+    assert links == {(der_of(leaf), der_of(issuer)), (der_of(issuer), der_of(root))}
+    check(leaf, issuer, root)
+    for wrong in ([leaf, twin, root], [leaf, root], [issuer, root]):
+        with pytest.raises(EvidenceRejected):
+            check(*wrong)
+    assert (der_of(twin), der_of(root)) not in links
+    assert (der_of(leaf), der_of(root)) not in links
+    links.add((der_of(twin), der_of(root)))
+    check(leaf, twin, root)
 
 
 def test_a_chain_without_its_leaf() -> None:

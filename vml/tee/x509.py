@@ -182,6 +182,10 @@ def simulator_root(family: Family, certificate: bytes) -> Root:
     return Root(family, hashlib.sha256(certificate).digest(), key, simulated=True)
 
 
+Links = set[tuple[bytes, bytes]]
+"""Certificates and their issuers, in DER, of which one verification found the first to be signed by the second."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """A chain that holds together and ends in a pinned root. `certificates`: leaf first, root last."""
@@ -210,8 +214,11 @@ def check_chain(
     *,
     critical: Iterable[str] = (),
     leaf_may_sign_certificates: bool = False,
+    links: Links | None = None,
 ) -> Chain:
     """Check that each certificate is signed by the next and the last is a pinned root. Times are `check_times`.
+
+    A pinned root is known by its digest, so its signature of itself is not looked at.
 
     Args:
         certificates: leaf first, root last; at least two.
@@ -219,6 +226,7 @@ def check_chain(
         failure: the code for a chain that does not hold together.
         critical: further critical extensions (dotted) that the caller checks.
         leaf_may_sign_certificates: a leaf with CA rights is refused unless this is set.
+        links: what the same verification found in other chains, which is not computed again; new ones are added.
 
     Raises:
         EvidenceRejected: `failure`, UNTRUSTED_ROOT or SIMULATED_EVIDENCE.
@@ -226,11 +234,14 @@ def check_chain(
     if not 2 <= len(certificates) <= MAX_CHAIN:
         raise rejected(failure, f"{len(certificates)} certificates")
     try:
-        _check_links(certificates, failure, UNDERSTOOD | {x509.ObjectIdentifier(oid) for oid in critical})
-        if not leaf_may_sign_certificates and _authority(certificates[0]) is not None:
-            raise rejected(failure, "the leaf may sign certificates")
         top = certificates[-1]
         root = anchors.find(families, der_of(top), public_key_of(top))
+        _check_signatures(
+            certificates if root is None else certificates[:-1], top, failure, set() if links is None else links
+        )
+        _check_rights(certificates, failure, UNDERSTOOD | {x509.ObjectIdentifier(oid) for oid in critical})
+        if not leaf_may_sign_certificates and _authority(certificates[0]) is not None:
+            raise rejected(failure, "the leaf may sign certificates")
         if root is None:
             if any(is_simulated(certificate) for certificate in certificates):
                 raise rejected(Reason.SIMULATED_EVIDENCE, f"root {top.subject.rfc4514_string()}")
@@ -249,17 +260,26 @@ def _authority(certificate: Certificate) -> x509.BasicConstraints | None:
     return constraints if constraints.ca else None
 
 
-def _check_links(
-    certificates: Sequence[Certificate], failure: Reason, understood: Iterable[x509.ObjectIdentifier]
-) -> None:
-    known = set(understood)
-    for depth, certificate in enumerate(certificates):
-        issuer = certificates[min(depth + 1, len(certificates) - 1)]
+def _check_signatures(certificates: Sequence[Certificate], top: Certificate, failure: Reason, links: Links) -> None:
+    """Each is signed by the next, the last by `top`."""
+    for certificate, issuer in zip(certificates, (*certificates[1:], top), strict=True):
+        link = der_of(certificate), der_of(issuer)
+        if link in links:
+            continue
         try:
             certificate.verify_directly_issued_by(issuer)
         except InvalidSignature as error:
             names = f"{certificate.subject.rfc4514_string()} is not signed by {issuer.subject.rfc4514_string()}"
             raise rejected(failure, names) from error
+        links.add(link)
+
+
+def _check_rights(
+    certificates: Sequence[Certificate], failure: Reason, understood: Iterable[x509.ObjectIdentifier]
+) -> None:
+    """No critical extension is one that nobody checks; all but the leaf may sign those below them."""
+    known = set(understood)
+    for depth, certificate in enumerate(certificates):
         for extension in certificate.extensions:
             if extension.critical and extension.oid not in known:
                 raise rejected(failure, f"critical extension {extension.oid.dotted_string}")

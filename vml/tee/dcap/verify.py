@@ -44,6 +44,7 @@ from vml.tee.reasons import Reason, malformed, rejected
 from vml.tee.verified import DcapTcb, LogEvent, SgxClaims, TcbStatus, TdxClaims, Window
 from vml.tee.x509 import (
     Chain,
+    Links,
     RevocationList,
     check_chain,
     check_times,
@@ -89,13 +90,14 @@ def verify_quote(evidence: Evidence, anchors: TrustAnchors, at: int) -> SgxClaim
     if not isinstance(collateral, DcapCollateral):
         raise rejected(Reason.COLLATERAL_MISSING, "a quote needs DCAP collateral")
     # step 4: the platform's certificate chains to a pinned root.
-    pck = _chain(quote.pck_chain, 3, anchors, Reason.PCK_CHAIN)
+    links: Links = set()
+    pck = _chain(quote.pck_chain, 3, anchors, Reason.PCK_CHAIN, links)
     check_times(pck.certificates, at)
     platform = read_platform(pck.leaf)
     # What Intel says has to come from the root that the platform's certificate comes from.
     anchors = TrustAnchors((pck.root,))
     # step 5: the revocation lists are their issuers', current, and name none of these certificates.
-    lists = _lists(collateral, pck, anchors, at)
+    lists = _lists(collateral, pck, anchors, at, links)
     lists.root.check_not_revoked(pck.certificates[1])
     lists.pck.check_not_revoked(pck.leaf)
     # step 6: the TCB info is signed under the same root, and current.
@@ -105,6 +107,7 @@ def verify_quote(evidence: Evidence, anchors: TrustAnchors, at: int) -> SgxClaim
         collateral.tcb_info_signature,
         anchors,
         (Reason.TCBINFO_CHAIN, Reason.TCBINFO_SIGNATURE),
+        links,
     )
     _check_signer(tcb_chain, lists, at)
     info = read_tcb_info(collateral.tcb_info, tdx=tdx)
@@ -116,6 +119,7 @@ def verify_quote(evidence: Evidence, anchors: TrustAnchors, at: int) -> SgxClaim
         collateral.qe_identity_signature,
         anchors,
         (Reason.QEID_CHAIN, Reason.QEID_SIGNATURE),
+        links,
     )
     _check_signer(identity_chain, lists, at)
     identity = read_enclave_identity(collateral.qe_identity, tdx=tdx)
@@ -185,7 +189,9 @@ def verify_quote(evidence: Evidence, anchors: TrustAnchors, at: int) -> SgxClaim
     return _tdx_claims(quote, report, platform.ppid, tcb, window, simulated, at, events)
 
 
-def _chain(pem: bytes, length: int, anchors: TrustAnchors, failure: Reason, *, authority: bool = False) -> Chain:
+def _chain(
+    pem: bytes, length: int, anchors: TrustAnchors, failure: Reason, links: Links, *, authority: bool = False
+) -> Chain:
     """A chain of `length` certificates to Intel's root. A text that cannot be read does not hold together either."""
     try:
         certificates = load_chain(pem)
@@ -193,12 +199,14 @@ def _chain(pem: bytes, length: int, anchors: TrustAnchors, failure: Reason, *, a
         raise rejected(failure, str(error)) from error
     if len(certificates) != length:
         raise rejected(failure, f"{len(certificates)} certificates, not {length}")
-    return check_chain(certificates, anchors, (Family.INTEL,), failure, leaf_may_sign_certificates=authority)
+    return check_chain(
+        certificates, anchors, (Family.INTEL,), failure, leaf_may_sign_certificates=authority, links=links
+    )
 
 
-def _lists(collateral: DcapCollateral, pck: Chain, anchors: TrustAnchors, at: int) -> _Lists:
+def _lists(collateral: DcapCollateral, pck: Chain, anchors: TrustAnchors, at: int, links: Links) -> _Lists:
     issuer, root = pck.certificates[1:]
-    listed = _chain(collateral.pck_crl_chain, 2, anchors, Reason.CRL_INVALID, authority=True)
+    listed = _chain(collateral.pck_crl_chain, 2, anchors, Reason.CRL_INVALID, links, authority=True)
     if not same_authority(listed.leaf, issuer):
         raise rejected(Reason.CRL_INVALID, "the PCK list's chain is another issuer's")
     lists = _Lists(
@@ -213,12 +221,12 @@ def _lists(collateral: DcapCollateral, pck: Chain, anchors: TrustAnchors, at: in
 
 
 def _signed(
-    chain: bytes, data: bytes, signature: bytes, anchors: TrustAnchors, failures: tuple[Reason, Reason]
+    chain: bytes, data: bytes, signature: bytes, anchors: TrustAnchors, failures: tuple[Reason, Reason], links: Links
 ) -> Chain:
     """The chain (of two) whose leaf signed `data`."""
     if not data or not signature or not chain:
         raise rejected(Reason.COLLATERAL_MISSING, f"nothing to check for {failures[1]}")
-    found = _chain(chain, 2, anchors, failures[0])
+    found = _chain(chain, 2, anchors, failures[0], links)
     _check_signature(ec_key_of(found.leaf, ec.SECP256R1, failures[0]), signature, data, failures[1])
     return found
 

@@ -26,7 +26,7 @@ from signxml.exceptions import SignXMLException
 from vml.tee.anchors import Family, TrustAnchors
 from vml.tee.nvidia.report import DIGEST
 from vml.tee.reasons import Reason, malformed, rejected
-from vml.tee.x509 import MAX_CHAIN, Certificate, Chain, check_chain, check_times, load_certificate
+from vml.tee.x509 import MAX_CHAIN, Certificate, Chain, Links, check_chain, check_times, load_certificate
 
 MAX_RIM = 1 << 20
 MAX_NAMESPACES = 32
@@ -64,12 +64,13 @@ class Rim:
     chain: Chain
 
 
-def verify_rim(data: bytes, name: str, anchors: TrustAnchors, at: int) -> Rim:
+def verify_rim(data: bytes, name: str, anchors: TrustAnchors, at: int, links: Links | None = None) -> Rim:
     """Check a manifest and read what it says.
 
     Args:
         data: the XML text.
         name: for messages, for example "driver manifest".
+        links: as for `check_chain`.
 
     Raises:
         MalformedProof: no manifest.
@@ -88,7 +89,7 @@ def verify_rim(data: bytes, name: str, anchors: TrustAnchors, at: int) -> Rim:
     if any(len(element.attrib) > MAX_ATTRIBUTES for element in root.iter()):
         raise malformed(name, f"an element of more than {MAX_ATTRIBUTES} attributes")
     # step 2: its certificates chain to the pinned root of manifests.
-    chain = check_chain(_certificates(root, name), anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN)
+    chain = check_chain(_certificates(root, name), anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN, links=links)
     # step 3: they are valid at the time.
     check_times(chain.certificates, at, expired=Reason.RIM_CERT_EXPIRED)
     # step 4: the first of them signed the whole of it; all that follows is read from what was signed.

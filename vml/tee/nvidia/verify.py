@@ -33,7 +33,17 @@ from vml.tee.evidence import Evidence, NvidiaCollateral
 from vml.tee.nvidia.report import GpuReport, read_report
 from vml.tee.reasons import Reason, malformed, rejected
 from vml.tee.verified import NvidiaClaims, Window
-from vml.tee.x509 import PARSE_ERRORS, Certificate, Chain, check_chain, check_times, der_element, ec_key_of, load_chain
+from vml.tee.x509 import (
+    PARSE_ERRORS,
+    Certificate,
+    Chain,
+    Links,
+    check_chain,
+    check_times,
+    der_element,
+    ec_key_of,
+    load_chain,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,9 +193,10 @@ def _manifests(collateral: NvidiaCollateral, anchors: TrustAnchors, at: int) -> 
         from vml.tee.nvidia.rim import verify_rim
     except ModuleNotFoundError as error:
         raise BackendUnavailable("reading reference manifests needs the extra tee: pip install 'vml[tee]'") from error
+    links: Links = set()
     return (
-        verify_rim(collateral.driver_rim, "driver manifest", anchors, at),
-        verify_rim(collateral.vbios_rim, "VBIOS manifest", anchors, at),
+        verify_rim(collateral.driver_rim, "driver manifest", anchors, at, links),
+        verify_rim(collateral.vbios_rim, "VBIOS manifest", anchors, at, links),
     )
 
 
