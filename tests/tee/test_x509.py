@@ -217,7 +217,7 @@ def test_critical_extensions_the_caller_checks() -> None:
 
 
 def test_a_pinned_root_is_known_by_its_digest() -> None:
-    """Its signature of itself says nothing more; of a root that is not pinned it tells broken chains from foreign ones."""
+    """Its signature of itself says nothing more. Where none is pinned it tells broken chains from foreign ones."""
     other = made("r", "r", AUTHORITY, signer="b")
     chain = [made("a", "r"), other]
     assert check_chain(chain, anchored(other), (Family.NVIDIA_RIM,), Reason.RIM_CHAIN).leaf == chain[0]
