@@ -157,12 +157,21 @@ class Steps:
         found = self.chain.call(registry, artifacts.load(REGISTRY).abi, "backend", key, selector)
         return bool(found == (metadata, True))
 
-    def _act(self, step: str, done: Callable[[], bool], to: str, contract: abi.Abi, name: str, *arguments: Any) -> None:
-        """Call a function unless what it does is done, and see that it was."""
+    def _act(
+        self,
+        step: str,
+        done: Callable[[], bool],
+        to: str,
+        contract: abi.Abi,
+        name: str,
+        *arguments: Any,
+        value: int = 0,
+    ) -> None:
+        """Call a function unless what it does is done, and see that it was. `value` in wei goes with the call."""
         if done():
             self.state.steps.setdefault(step, None)
             return
-        pending = self._sign(step, to, abi.encode_call(contract, name, arguments), contract)
+        pending = self._sign(step, to, abi.encode_call(contract, name, arguments), contract, value)
         receipt = self._send(step, pending, contract)
         if not done():
             raise ChainError(
@@ -254,9 +263,9 @@ class Steps:
 
     # ---- sending ---------------------------------------------------------------------------------------------------
 
-    def _sign(self, step: str, to: str | None, data: bytes, contract: abi.Abi) -> Pending:
+    def _sign(self, step: str, to: str | None, data: bytes, contract: abi.Abi, value: int = 0) -> Pending:
         self._say(f"{step}: signing")
-        return self.chain.prepare(to, data, errors=contract)
+        return self.chain.prepare(to, data, value=value, errors=contract)
 
     def _send(self, step: str, pending: Pending, contract: abi.Abi) -> Receipt:
         """Write down, send, wait, strike out. What cannot be final any more is forgotten; what may be is kept."""

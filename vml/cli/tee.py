@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vml.cli import tee_chain, tee_rules
+from vml.cli import tee_chain, tee_proposal, tee_rules
 from vml.cli import tee_show as show
 from vml.cli.arguments import Seed, read_moment
 from vml.cli.attested import DEFAULT_SEED
@@ -216,6 +216,7 @@ def simulate(
 
 tee_rules.add_to(app)
 tee_chain.add_to(app)
+app.add_typer(tee_proposal.app, name="proposal")
 
 
 def _unhex(text: str, name: str) -> bytes:

@@ -14,6 +14,7 @@ from vml.cli.output import Debug, Json, Output, Quiet, hexed
 
 if TYPE_CHECKING:
     from vml.chain.tee_endorsement import Endorsement
+    from vml.chain.tee_rules import Terms
 
 HOUR_S, DAY_S = 3600, 86_400
 
@@ -61,6 +62,22 @@ def rules(
     lifetime_days: Annotated[
         int, typer.Option("--lifetime-days", metavar="N", help="A key ends so long after its admission.", min=1)
     ] = 30,
+    window: Annotated[
+        int | None,
+        typer.Option("--window", metavar="S", help="Take proposals; time to challenge them.", min=1),
+    ] = None,
+    decision: Annotated[
+        int | None, typer.Option("--decision", metavar="S", help="With --window: from a challenge to its end.", min=1)
+    ] = None,
+    bond: Annotated[
+        str | None, typer.Option("--bond", metavar="WEI", help="With --window: what either side puts up.")
+    ] = None,
+    reward: Annotated[
+        str | None, typer.Option("--reward", metavar="WEI", help="What a winner gets of it; default: a half.")
+    ] = None,
+    lapse: Annotated[
+        str, typer.Option("--lapse", metavar="WEI", help="What each side loses where nobody decides.")
+    ] = "0",
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -80,6 +97,7 @@ def rules(
         threshold=threshold,
         attestation=attestation and address(attestation, "--attestation"),
         lifetime_s=lifetime_days * DAY_S,
+        terms=_terms(window, decision, bond, reward, lapse),
     )
     made.save(output)
     value = {"out": str(output), "id": hexed(made.id), "modes": [mode.word for mode in made.modes], **made.to_json()}
@@ -189,6 +207,24 @@ def endorse(
     write_atomic(output, made.to_bytes())
     value = _endorsement(made, output)
     Output(as_json, quiet).result(value, lambda console: show.endorsed(console, value, results[0]))
+
+
+def _terms(window: int | None, decision: int | None, bond: str | None, reward: str | None, lapse: str) -> Terms | None:
+    """The terms of bonded proposals, where rules have some.
+
+    Raises:
+        ValueError: some of what belongs together is missing, or terms that the contract refuses.
+    """
+    from vml.chain.tee_rules import Terms
+
+    if window is None:
+        if decision is not None or bond is not None or reward is not None or lapse != "0":
+            raise ValueError("--decision, --bond, --reward and --lapse are of proposals: give a --window")
+        return None
+    if decision is None or bond is None:
+        raise ValueError("--window takes proposals: give --decision and --bond, too")
+    stake = int(bond)
+    return Terms(window, decision, stake, stake, stake // 2 if reward is None else int(reward), int(lapse))
 
 
 def _endorsement(made: Endorsement, output: Path) -> dict[str, Any]:

@@ -84,6 +84,8 @@ def rules(console: Any, value: dict[str, Any]) -> None:
         add(rows, "body types", ", ".join(value["body_types"]))
         add(rows, "TCB statuses", ", ".join(value["tcb_statuses"]))
         add(rows, "measurements", "\n".join(value["measurements"]))
+    for name, amount in (value["terms"] or {}).items():
+        add(rows, name.replace("_", " "), str(amount))
     add(rows, "a key lasts", f"{value['lifetime_s']} s at most")
     console.print(rows)
 
@@ -143,3 +145,33 @@ def _rows(console: Any, value: dict[str, Any], names: Iterable[str]) -> None:
         if value[name] is not None:
             add(rows, name.replace("_", " "), str(value[name]))
     console.print(rows)
+
+
+def proposals(console: Any, rows: list[dict[str, Any]]) -> None:
+    """List proposals of keys."""
+    drawn = table("proposal", "status", "until", "key", "judged")
+    for row in rows:
+        word = "no" if not row["judged"] else row["fault"] or "it shows what it says"
+        add(
+            drawn,
+            row["id"],
+            row["status"],
+            str(row["until"]),
+            row["key_id"],
+            word,
+            style="red" if row["fault"] else None,
+        )
+    console.print(drawn)
+
+
+def decided(console: Any, value: dict[str, Any]) -> None:
+    """Say what an attestor signed about a proposal."""
+    if value["genuine"]:
+        headline(console, "genuine", f"{value['id']}, signed in {value['out']}")
+    else:
+        headline(console, "not genuine", f"{value['id']}, signed in {value['out']}: {value['fault']}", "yellow")
+
+
+def withdrawn(console: Any, value: dict[str, Any]) -> None:
+    """Say what was fetched."""
+    headline(console, "withdrawn", f"{value['wei']} wei to {value['account']}")
