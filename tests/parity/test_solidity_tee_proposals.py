@@ -173,7 +173,7 @@ def is_good(found: Published) -> bool:
     bound = result.claims.bound_digest == found.key.digest() == digest
     named = found.rules[0] == POLICY.policy_id == found.key.policy_id
     lasts = result.not_after is None or end <= result.not_after
-    return bound and named and lasts and simulated == result.simulated
+    return bool(bound and named and lasts and simulated == result.simulated)
 
 
 @pytest.fixture
