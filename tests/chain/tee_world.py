@@ -92,9 +92,10 @@ def enclave(
     epoch: int = 1,
     algorithm: Algorithm = Algorithm.SECP256K1,
     lasts_s: int = 86_400,
+    model: bytes = MODEL,
 ) -> Enclave:
     key = ec.derive_private_key(424242 + seed, CURVES[algorithm])
-    certificate = KeyCertificate(algorithm, public_key_of(key), MODEL, policy().policy_id, epoch, at + lasts_s)
+    certificate = KeyCertificate(algorithm, public_key_of(key), model, policy().policy_id, epoch, at + lasts_s)
     evidence = simulate("tdx", report_data=certificate.digest() + nonce, at=at, seed=SEED)
     return Enclave(key, KeyEvidence(certificate, nonce, evidence))
 

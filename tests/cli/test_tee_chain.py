@@ -2,77 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attested_world import ATTESTORS, NONCE, OWNER, World, address
 
 from tests.chain.conftest import anvil as anvil
-from vml.chain import keys
-from vml.chain.client import connect
-from vml.chain.keys import PRIVATE_KEY
 
 Vml = Callable[..., Any]
-NONCE = "0x" + "5a" * 32
-OWNER = 0
-ATTESTORS = range(1, 6)
-
-
-def private(number: int) -> str:
-    return "0x" + (0xA77E5700 + number).to_bytes(32, "big").hex()
-
-
-def address(number: int) -> str:
-    return keys.from_private_key(private(number)).address
-
-
-class World:
-    """A compiled model, a signed run of it by a simulated machine, and accounts with money."""
-
-    def __init__(self, vml: Vml, url: str, folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.vml, self.url, self.folder, self.model, self._monkeypatch = vml, url, folder, model, monkeypatch
-        self.policy, self.proof = folder / "sim.tdx" / "policy.yaml", folder / "run.proof.json"
-        self.rules, self.deployment = folder / "rules.json", model.with_name(f"{model.name}.deployment.json")
-        for number in (OWNER, *ATTESTORS):
-            connect(url).rpc.ask("anvil_setBalance", address(number), hex(10**20))
-
-    def __call__(self, *arguments: object, by: int | None = None) -> Any:
-        if by is None:
-            self._monkeypatch.delenv(PRIVATE_KEY, raising=False)
-        else:
-            self._monkeypatch.setenv(PRIVATE_KEY, private(by))
-        return self.vml(*arguments, "--json")
-
-    def done(self, *arguments: object, by: int | None = None) -> dict[str, Any]:
-        done = self(*arguments, by=by)
-        assert done.code == 0, done.err
-        value: dict[str, Any] = done.json
-        return value
-
-    def prove(self, input_file: Path) -> None:
-        self.done("tee", "simulate", "tdx", "-o", self.policy.parent)
-        more = ("--backend", "tee", "--simulate", "tdx", "--tee-nonce", NONCE)
-        self.done("prove", self.model, input_file, "-o", self.proof, *more)
-
-    def make_rules(self) -> dict[str, Any]:
-        named = [item for number in ATTESTORS for item in ("--attestor", address(number))]
-        return self.done("tee", "rules", self.policy, "-o", self.rules, "--threshold", 3, *named)
-
-    def deploy(self) -> dict[str, Any]:
-        return self.done("contract", "deploy", self.model, "--rules", self.rules, "--rpc", self.url, by=OWNER)
-
-    def endorse(self, by: int, *more: object) -> Any:
-        common = ("--rules", self.rules, "--policy", self.policy, "--deployment", self.deployment, "--allow-simulated")
-        return self("tee", "endorse", self.proof, "-o", self.signed(by), *common, "--nonce", NONCE, *more, by=by)
-
-    def signed(self, by: int) -> Path:
-        return self.folder / f"{by}.endorsement.json"
-
-    def verify(self, *more: object) -> Any:
-        deployed = ("--resume", self.deployment)
-        return self("contract", "verify", self.proof, "--rpc", self.url, *(more or deployed))
 
 
 @pytest.fixture
@@ -122,3 +61,139 @@ def test_a_key_from_its_evidence_to_its_end(world: World) -> None:
     assert (key["state"], key["accepted"]) == ("revoked", False)
     back = world("tee", "admit", *signed, "--rpc", world.url, by=1)
     assert (back.code, back.json["error"]["error"]) == (6, "KeyIsRevoked")
+
+
+def test_a_deployment_is_rehearsed_listed_and_taken_again(world: World) -> None:
+    rehearsed = world.done("contract", "deploy", world.model, "--rules", world.rules)
+    assert (rehearsed["kept"], set(rehearsed["contracts"])) == (False, {"registry", "router", "adapter", "ledger"})
+    again = world.deploy()
+    assert again["model"]["scheme"] == "tee/1"
+    listed = world.done("contract", "list", world.model, "--rpc", world.url)
+    assert (listed["problems"], listed["contracts"].keys()) == ([], again["contracts"].keys())
+    shown = world.vml("contract", "list", world.model)
+    assert again["model"]["rules"] in shown.out.replace("\n", "")
+    # Later epochs only, from now on: the entry's metadata changes, and nothing else.
+    later = world("contract", "deploy", world.model, "--rules", world.rules, "--rpc", world.url, "--min-epoch", 2, by=0)
+    assert later.json["contracts"] == again["contracts"]
+    assert world.done("tee", "status", world.deployment, "--rpc", world.url)["minimum_epoch"] == 2
+    refused = world.verify()
+    assert (refused.code, refused.json["error"]["error"]) == (6, "EpochRotated")
+
+
+def test_rules_by_the_command_line(world: World) -> None:
+    value = world.make_rules()
+    assert (value["modes"], value["threshold"], len(value["attestors"])) == (["quorum"], 3, 5)
+    assert value["error"] is None
+    one = ("--attestor", address(1), "--threshold", 1)
+    for more, words in (
+        ((*one, "--attestation", address(2)), "tdx.min_evaluation_number"),
+        ((), "no key comes in"),
+        ((*one, "--threshold", 2), "threshold of 2 of 1"),
+        (("--attestor", "0x12", "--threshold", 1), "--attestor"),
+        ((*one, "--bond", 5), "give a --window"),
+        ((*one, "--window", 5), "give --decision and --bond"),
+        ((*one, "--window", 5, "--decision", 5, "--bond", 1, "--reward", 1), "half of either"),
+    ):
+        done = world("tee", "rules", world.policy, "-o", world.folder / "other.json", *more)
+        assert (done.code, words in done.err) == (2, True), (more, done.err)
+    assert not (world.folder / "other.json").exists()
+    shown = world.vml("tee", "rules", world.policy, "-o", world.folder / "other.json", *one)
+    assert "3 of" not in shown.out
+    assert address(1) in shown.out
+
+
+def test_what_an_attestor_does_not_sign(world: World, vml: Vml) -> None:
+    common = ("--rules", world.rules, "--policy", world.policy)
+    here, out = ("--deployment", world.deployment), ("-o", world.folder / "x.json")
+    nonce, simulated = ("--nonce", NONCE), ("--allow-simulated",)
+    other = world.folder / "other.rules.json"
+    world.done("tee", "rules", world.policy, "-o", other, "--attestor", address(1), "--threshold", 1)
+    vml("tee", "simulate", "snp", "-o", world.folder / "sim.snp")
+    somewhere = ("--contract", address(2), "--owner", address(3))
+    policies = ("--rules", world.rules, "--policy", world.folder / "sim.snp" / "policy.yaml")
+    for code, words, by, more in (
+        (1, "SIMULATED_EVIDENCE", 1, (*common, *here, *nonce)),
+        (1, "NONCE_MISMATCH", 1, (*common, *here, *simulated, "--nonce", "0x" + "11" * 32)),
+        (1, "appraisal policy", 1, (*policies, *here, *nonce, *simulated)),
+        (1, "EXPIRED", 1, (*common, *here, *nonce, *simulated, "--at", "2040-01-01T00:00:00Z")),
+        (2, "what did the attester repeat", 1, (*common, *here, *simulated)),
+        (2, "give its --rpc", 1, (*common, *here, *simulated, "--block", 3)),
+        (2, "that you sent", 1, (*common, *here, *simulated, "--nonce", "any", "--nonce-sent-at", 5)),
+        (2, "is no attestor", OWNER, (*common, *here, *nonce, *simulated)),
+        (2, "say where", 1, (*common, *nonce, *simulated)),
+        (2, "says where", 1, (*common, *here, "--chain", 1, *nonce, *simulated)),
+        (2, "under the rules", 1, ("--rules", other, "--policy", world.policy, *here, *nonce, *simulated)),
+        (6, "nobody can sign", None, (*common, *here, *nonce, *simulated)),
+        (6, "no test node", 1, (*common, "--chain", 1, *somewhere, *nonce, *simulated)),
+    ):
+        done = world("tee", "endorse", world.proof, *out, *more, by=by)
+        assert (done.code, words in done.err) == (code, True), (more, done.err)
+        assert done.json["error"]["exit_code"] == code
+    assert not (world.folder / "x.json").exists()
+    for source in (world.policy.parent, world.rules, world.policy):
+        done = world("tee", "endorse", source, *out, *common, *here, *nonce, *simulated, by=1)
+        assert done.code in (1, 2), done.err
+
+
+def test_what_is_not_admitted(world: World) -> None:
+    for number in ATTESTORS:
+        assert world.endorse(number).code == 0
+    signed = [world.signed(number) for number in ATTESTORS]
+    send = ("--rpc", world.url)
+    few = world("tee", "admit", *signed[:2], *send, by=1)
+    assert (few.code, "2 attestors signed, the rules want 3 of 5" in few.err) == (2, True)
+    twice = world("tee", "admit", signed[0], signed[0], signed[1], *send, by=1)
+    assert twice.code == 2
+    assert world.endorse(5, "--deadline", "2040-01-01T00:00:00Z").code == 0
+    mixed = world("tee", "admit", *signed[2:], *send, by=1)
+    assert (mixed.code, "one --deadline" in mixed.err) == (2, True)
+    nobody = world("tee", "admit", *signed[:3], *send)
+    assert (nobody.code, "nobody can sign" in nobody.err) == (6, True)
+    for more, words in (
+        (("--mode", "on-chain"), "--deployment"),
+        (("--mode", "zk", "--nonce", NONCE), "one attested key"),
+        (("--mode", "some"), "modes are"),
+        (("--mode", "quorum,zk"), "one mode at a time"),
+        (("--block", 5), "not for --mode quorum"),
+    ):
+        done = world("tee", "admit", *signed[:3], *send, *more, by=1)
+        assert (done.code, words in done.err) == (2, True), (more, done.err)
+    altered = signed[0].read_bytes().replace(b'"simulated":true', b'"simulated":false')
+    signed[0].write_bytes(altered)
+    done = world("tee", "admit", *signed[:3], *send, by=1)
+    assert (done.code, "no endorsement" in done.err) == (2, True)
+    early = world("tee", "renew", *signed[1:4], *send, by=1)
+    assert (early.code, early.json["error"]["error"]) == (6, "KeyUnknown")
+    assert world.done("tee", "status", world.deployment, *send)["keys"] == []
+
+
+def test_what_is_not_revoked(world: World) -> None:
+    common = ("--deployment", world.deployment, "--rpc", world.url)
+    for key, words in (("0x" + "11" * 32, "--epoch"), ("0x12", "--epoch"), (world.rules, "attested key")):
+        done = world("tee", "revoke", key, *common, by=OWNER)
+        assert (done.code in (1, 2), words in done.err) == (True, True), done.err
+    done = world("tee", "revoke", world.proof, *common, "--epoch", 1, by=OWNER)
+    assert (done.code, "the file says it" in done.err) == (2, True)
+    # Before it ever comes in, by its id.
+    value = world.done("tee", "revoke", "0x" + "11" * 32, "--epoch", 4, "--mode", "quorum,zk", *common, by=OWNER)
+    assert set(value["records"]) == {"quorum", "zk"}
+
+
+def test_what_does_not_go_together(world: World, tmp_path: Path) -> None:
+    deploy = ("contract", "deploy", world.model)
+    for more, words in (
+        (("--modes", "quorum"), "--rules"),
+        (("--min-epoch", 1), "--rules"),
+        (("--rules", world.rules, "--profile", "local"), "one deployment for each"),
+        (("--rules", world.rules, "--modes", "zk"), "no key comes in by zk"),
+        (("--rules", world.rules, "--modes", "all"), "modes are"),
+        (("--rules", world.policy), "not JSON"),
+    ):
+        done = world(*deploy, *more)
+        assert (done.code, words in done.err) == (2, True), (more, done.err)
+    done = world("contract", "deploy", tmp_path, "--rules", world.rules)
+    assert (done.code, "about a compiled model" in done.err) == (2, True)
+    done = world("contract", "verify", world.proof)
+    assert (done.code, "give --rpc" in done.err) == (2, True)
+    missing = world("tee", "status", tmp_path / "none.json", "--rpc", world.url)
+    assert missing.code == 2

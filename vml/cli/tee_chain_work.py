@@ -100,25 +100,30 @@ def read_key(source: Path, certificate: Path | None = None) -> KeyEvidence:
     return replace(KeyEvidence.from_bytes(read_bytes(certificate)), evidence=read(source))
 
 
-def read_nonce(text: str | None, block: int | None, rpc: str | None, place: Place) -> tuple[bytes | None, int | None]:
+def read_nonce(
+    text: str | None, block: int | None, rpc: str | None, place: Place, sent_at: str | None = None
+) -> tuple[bytes | None, int | None]:
     """What the attester had to repeat, and since when that could be known.
 
     Args:
         text: 0x and hex digits; "any" takes evidence that answers somebody else's.
-        block: number of the block whose nonce it is; takes `rpc`.
+        block: number of the block whose nonce it is; takes `rpc`, and says when.
+        sent_at: when, with a nonce of one's own.
 
     Raises:
-        ValueError: neither or both.
+        ValueError: neither or both of the first two, or a time with something else.
         ChainError: no such block.
     """
     from vml.claim import parse_bytes32
+    from vml.cli.arguments import read_moment
 
     if (text is None) == (block is None):
-        raise ValueError(
-            "what was the attester asked to repeat? --nonce 0x…, --block N, or --nonce any if you did not ask"
-        )
+        raise ValueError("what did the attester repeat? --nonce 0x…, --block N, or --nonce any if you did not ask it")
+    if sent_at is not None and text in (None, ANY):
+        raise ValueError("--nonce-sent-at is about a --nonce that you sent")
     if block is None:
-        return (None if text == ANY else parse_bytes32(text or "")), None
+        asked = None if text == ANY else parse_bytes32(text or "")
+        return asked, None if sent_at is None else read_moment(sent_at)
     if rpc is None:
         raise ValueError("--block is of a chain: give its --rpc")
     from vml.chain.tee_keys import block_nonce

@@ -164,6 +164,9 @@ def endorse(
     rules: RulesFile,
     policy: PolicyFile,
     nonce: Nonce = None,
+    nonce_sent_at: Annotated[
+        str | None, typer.Option("--nonce-sent-at", metavar="TIME", help="When, for policies with a maximum age.")
+    ] = None,
     block: Block = None,
     rpc: Rpc = None,
     deployment: Deployed = None,
@@ -200,7 +203,7 @@ def endorse(
     until = (moment // HOUR_S + 2) * HOUR_S if deadline is None else read_moment(deadline)
     under = Rules.load(rules)
     place = work.read_place(deployment, chain, contract, owner, under)
-    key, asked = work.read_key(source, certificate), work.read_nonce(nonce, block, rpc, place)
+    key, asked = work.read_key(source, certificate), work.read_nonce(nonce, block, rpc, place, nonce_sent_at)
     results = work.judged(key, AppraisalPolicy.load(policy), moment, asked, allow_simulated, seed)
     admission = endorsing.Admission(place, under, key.certificate, finding_of(results, until))
     made = endorsing.endorse(admission, work.require_signer(keystore))
