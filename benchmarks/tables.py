@@ -230,6 +230,20 @@ def summary(_: dict[str, Any]) -> str:
     return "\n".join([*lines, "", measured_on(_load("resnet50")), ""])
 
 
+def tee(result: dict[str, Any]) -> str:
+    """Evidence, receipts and imports, against what was aimed at."""
+    lines = ["| check | wall, median | wall, best | processor | aim |", "|---|---:|---:|---:|---:|"]
+    rows = {**result["evidence"], **{f"receipt, {name}": row for name, row in result["receipts"].items()}}
+    for name, row in rows.items():
+        aim = f"{row['limit_ms']:g} ms" if "limit_ms" in row else ""
+        times = " | ".join(f"{row[column]:.2f} ms" for column in ("median_ms", "best_ms", "median_cpu_ms"))
+        lines.append(f"| {name} | {times} | {aim} |")
+    for name, row in result["imports"].items():
+        times = " | ".join(f"{row[column]:.2f} s" for column in ("wall_s", "best_wall_s", "cpu_s"))
+        lines.append(f"| `import {name}`, whole process | {times} | {row['limit_s']:g} s |")
+    return "\n".join([*lines, "", measured_on(result), ""])
+
+
 def _dated(table: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str]:
     return lambda result: f"{table(result)}\n{measured_on(result)}\n"
 
@@ -242,6 +256,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "magika": magika,
     "resnet50": resnet50,
     "summary": summary,
+    "tee": tee,
     **{name: _dated(table) for name, (_, table) in OTHERS.items()},
 }
 
