@@ -149,7 +149,7 @@ def _rows(console: Any, value: dict[str, Any], names: Iterable[str]) -> None:
 
 def proposals(console: Any, rows: list[dict[str, Any]]) -> None:
     """List proposals of keys."""
-    drawn = table("proposal", "status", "until", "key", "judged")
+    drawn = table("proposal", "status", "until", "judged")
     for row in rows:
         word = "no" if not row["judged"] else row["fault"] or "it shows what it says"
         add(
