@@ -10,6 +10,7 @@ import asyncio
 import signal
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -47,6 +48,9 @@ class _Listener(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT end the server; a second SIGINT does not wait for anybody."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {sign: signal.signal(sign, self.handle_exit) for sign in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
@@ -114,4 +118,5 @@ async def serve(app: FastAPI, settings: Settings, listening: socket.socket, star
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             **extra,
         )
-        await _Listener(config, started, app.state.server.stop).serve([listening])
+        app.state.listener = _Listener(config, started, app.state.server.stop)
+        await app.state.listener.serve([listening])
