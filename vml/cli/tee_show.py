@@ -152,15 +152,8 @@ def proposals(console: Any, rows: list[dict[str, Any]]) -> None:
     drawn = table("proposal", "status", "until", "judged")
     for row in rows:
         word = "no" if not row["judged"] else row["fault"] or "it shows what it says"
-        add(
-            drawn,
-            row["id"],
-            row["status"],
-            str(row["until"]),
-            row["key_id"],
-            word,
-            style="red" if row["fault"] else None,
-        )
+        style = "red" if row["fault"] else None
+        add(drawn, row["id"], row["status"], str(row["until"]), word, style=style)
     console.print(drawn)
 
 
