@@ -38,7 +38,7 @@ TIERS = (
     ("vml.chain",),
     ("vml.dispute",),
     ("vml.api",),
-    ("vml.client",),
+    ("vml.client", "vml.ray"),
     ("vml.serve", "vml"),
     ("vml.cli", "vml.__main__"),
 )

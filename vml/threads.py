@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = int(os.environ.get("VML_THREADS", 0)) or _CORES
+"""All cores, or ``VML_THREADS``: several provers on one machine share it."""
 BLOCKS = 4 * THREADS
 
 

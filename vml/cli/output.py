@@ -39,15 +39,18 @@ class Output:
     def __init__(self, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet
 
-    def result(self, value: dict[str, Any], show: Callable[[Console], None]) -> None:
+    def result(
+        self, value: dict[str, Any], show: Callable[[Console], None], error: dict[str, Any] | None = None
+    ) -> None:
         """Print the result: the value as JSON, or what `show` draws.
 
         Args:
-            value: JSON object; `error` is added as null.
+            value: JSON object; `error` is added.
             show: draws the same for a person.
+            error: what part of the work failed with, as `failure.details` describes it.
         """
         if self.as_json:
-            print(json.dumps({**value, "error": None}))
+            print(json.dumps({**value, "error": error}))
         elif not self.quiet:
             show(_console(sys.stdout))
 

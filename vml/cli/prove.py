@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = command_app()
 
+UNSAFE = "the set-up is a test one, anybody can forge this proof: verify needs --allow-unsafe-setup"
+
 
 @app.command()
 def prove(
@@ -31,7 +33,12 @@ def prove(
     private: args.Private = "",
     hash_input: args.HashInput = False,
     batch: Annotated[bool, typer.Option("--batch", help="Prove every row of the inputs in one proof.")] = False,
-    executor: Annotated[str, typer.Option("--executor", help="Where the work is done.")] = "local",
+    each: Annotated[
+        bool, typer.Option("--each", help="One proof a row, into the folder PROOF; what is there is not made again.")
+    ] = False,
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="local|ray…", help="Who does the work: docs/serve-ray.md.")
+    ] = "local",
     calibrate: args.Calibrate = None,
     input_range: args.InputRange = None,
     game: args.Game = None,
@@ -76,25 +83,33 @@ def prove(
     --game, --chain-id and --terms name, signed with the key of --keystore or VML_PRIVATE_KEY where there is one.
     With --backend tee the model runs where --attester listens, in trusted hardware, whose key signs the claim: as exact
     integers, or with --engine float its ONNX file in onnxruntime, which is another claim.
+
+    With --executor ray the proofs are made by a cluster: ray starts one on this machine, ray:HOST:PORT joins one,
+    ray://HOST:PORT asks one from outside. Several inputs then mean --each, unless --batch is given.
     """
     from vml import api, files
     from vml.backends.types import Asserting
-    from vml.errors import BackendUnavailable
+    from vml.cli import prove_each
+    from vml.ray import is_ray
 
     out = Output(as_json, quiet)
-    if executor != "local":
-        raise BackendUnavailable(f"executor {executor!r} is not available in this version; only local is")
-    if len(inputs) > 1 and not batch:
-        raise ValueError(f"{len(inputs)} inputs were given; several are proved together with --batch")
+    remote = is_ray(executor)
+    if executor != "local" and not remote:
+        raise ValueError(f"executor {executor!r}: local, ray, ray:HOST:PORT or ray://HOST:PORT")
+    if each and batch:
+        raise ValueError("--each makes one proof a row, --batch one of all: choose")
+    each = each or (remote and len(inputs) > 1 and not batch)
+    if len(inputs) > 1 and not batch and not each:
+        raise ValueError(f"{len(inputs)} inputs: --batch proves them together, --each one by one")
     bound_to, preimage = args.read_context(context)
     visibility = args.read_visibility(private, hash_input)
     attesting = read_attesting(attester, simulate, tee_nonce, seed, backend, engine)
-    files.require_writable(output)
+    files.require_writable(output / "proof" if each and output.is_dir() else output)
 
     started = time.monotonic()
     with out.progress() as progress:
         compiled = args.read_model(model, calibrate, input_range, progress)
-        rows = _rows(inputs, compiled, batch)
+        rows = [] if each else _rows(inputs, compiled, batch)
         why = "it was asked for"
         if backend == "auto" and on_chain:
             backend, why = "ezkl", "its proofs can be checked by a contract"
@@ -102,7 +117,7 @@ def prove(
             choice = api.choose_backend(compiled, visibility, batch=batch)
             backend, why = choice.backend, choice.why
             out.note(f"backend {backend}: {why}")
-        api.require_batch(backend, batch, len(rows))
+        api.require_batch(backend, batch, len(rows) or 1)
         asserting = args.read_asserting(
             game, chain_id, terms, asserter, keystore, nonce=nonce, commit_trace=commit_trace
         )
@@ -118,22 +133,34 @@ def prove(
         )
         keys = api.setup(compiled, backend, options)
         ready = time.monotonic()
-        proof = api.prove(
-            compiled,
-            rows if batch else rows[0],
-            backend=backend,
-            context=bound_to,
-            visibility=visibility,
-            keys=keys,
-            progress=progress,
-        )
+        asked = prove_each.Asked(compiled, keys, bound_to, preimage, visibility, executor)
+        if each:
+            made = prove_each.into_folder(asked, inputs, output, progress)
+        elif remote:
+            proof = prove_each.elsewhere(asked, rows, progress)
+        else:
+            proof = api.prove(
+                compiled,
+                rows if batch else rows[0],
+                backend=backend,
+                context=bound_to,
+                visibility=visibility,
+                keys=keys,
+                progress=progress,
+            )
     done = time.monotonic()
+    if each:
+        if keys.unsafe_setup:
+            out.note(UNSAFE)
+        times = {"setup_s": round(ready - started, 3), "prove_s": round(done - ready, 3)}
+        prove_each.tell(out, asked, output, made, {"why": why, **times})
+        return
     if preimage is not None:
         proof = api.with_context_preimage(proof, preimage)
     proof.save(output)
     opening = api.save_opening(proof, keys, output)
     if keys.unsafe_setup:
-        out.note("the set-up is a test one, anybody can forge this proof: verify needs --allow-unsafe-setup")
+        out.note(UNSAFE)
     described = describe(proof)
     if attesting is not None and attesting.simulate is not None:
         out.note("the evidence is simulated and shows nothing: verify needs --allow-simulated")

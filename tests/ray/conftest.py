@@ -1,0 +1,50 @@
+"""A compiled model, its inputs, and a command line in a process of its own: Ray keeps one cluster a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ray_cluster import RunningCluster, running_cluster
+from ray_world import Ran, World
+
+from vml import api
+
+CIRCUIT = Path(__file__).parents[2] / "circuits" / "breast-cancer-mlp"
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    place = tmp_path_factory.mktemp("ray")
+    with np.load(CIRCUIT / "calibration.npz") as found:
+        samples = {name: found[name] for name in found.files}
+    model = api.compile(CIRCUIT / "model.onnx", calibration=samples).save(place / "model.vml")
+    rows = 8
+    np.savez(place / "many.npz", **{spec.name: samples[spec.name][:rows] for spec in model.inputs})
+    return World(place / "model.vml", place / "many.npz", rows, place / "cache")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
+    """Two nodes of one core each, with a cache of their own: they share no file with the caller."""
+    with running_cluster("1", "1", environment={"VML_CACHE_DIR": str(tmp_path_factory.mktemp("nodes"))}) as started:
+        yield started
+
+
+@pytest.fixture
+def run_vml(world: World) -> Callable[..., Ran]:
+    def run(*arguments: object) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "vml", *map(str, arguments)],
+            env=world.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
