@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 from vml.errors import (
     BackendUnavailable,
     ChainError,
     ClaimMismatch,
     OutOfRange,
-    ProvingError,
     UnsupportedModel,
     VmlError,
 )
-from vml.serve.refusals import InputsNotKept, JobCancelled
+from vml.serve.refusals import InputsNotKept, JobCancelled, TimeLimit
 
-_HOPELESS = (UnsupportedModel, OutOfRange, ClaimMismatch, InputsNotKept, ValueError, TypeError)
-"""The same model and the same input will fail again, whoever tries."""
+_HOPELESS = (UnsupportedModel, OutOfRange, ClaimMismatch, InputsNotKept, TimeLimit, ValueError, TypeError)
+"""The same model, input and limits will fail again, whoever tries."""
 
-_SPOKEN = (UnsupportedModel, BackendUnavailable, ChainError, ClaimMismatch, InputsNotKept, JobCancelled)
-"""Their words are about models, software, chains and digests."""
+_SPOKEN = (UnsupportedModel, BackendUnavailable, ChainError, ClaimMismatch, InputsNotKept, JobCancelled, TimeLimit)
+"""Their words are about models, software, chains and digests, numbers included."""
 
-_INSTEAD: tuple[tuple[type[Exception], str], ...] = (
-    (OutOfRange, "a value is outside the range that the model declares"),
-    (ProvingError, "proving failed"),
-    (ValueError, "the inputs or the options do not fit the model or the backend"),
-    (TypeError, "the inputs or the options do not fit the model or the backend"),
-    (MemoryError, "the machine has too little memory"),
-    (OSError, "the operating system refused something"),
-)
-"""Their own words may quote inputs."""
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\w.+-]*|nan\b|inf\b)", re.IGNORECASE)
 
 
 def blame(error: Exception) -> tuple[str, str]:
@@ -36,12 +29,12 @@ def blame(error: Exception) -> tuple[str, str]:
     Returns:
         (name of its class, the reason in at most 500 characters).
     """
-    words = next((words for kind, words in _INSTEAD if isinstance(error, kind)), "an error nobody expected")
-    if isinstance(error, _SPOKEN):
-        words = " ".join(str(error).replace("\0", "").split())
-    elif isinstance(error, OSError) and error.strerror:
-        words = f"the operating system refused something: {error.strerror}"
-    return type(error).__name__[:64], words[:500]
+    words = " ".join(str(error).replace("\0", "").split())
+    if isinstance(error, OSError) and error.strerror:
+        words = error.strerror
+    if not isinstance(error, _SPOKEN):
+        words = _NUMBER.sub("…", words[:2000])  # any number may be one of the inputs
+    return type(error).__name__[:64], words[:500] or "no words"
 
 
 def worth_retrying(error: Exception) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vml.errors import VmlError
+from vml.errors import ProvingError, VmlError
 
 
 class StoreUnavailable(VmlError):
@@ -45,3 +45,7 @@ class LeaseLost(VmlError):
 
 class JobCancelled(VmlError):
     """Somebody asked the worker to stop."""
+
+
+class TimeLimit(ProvingError):
+    """An attempt took longer than it may."""
