@@ -1,6 +1,7 @@
 // The server's API. The key, where one is needed, lives in this tab only.
 
 const KEY = "vml-api-key";
+const BASE = location.pathname.replace(/\/console\/.*$/, ""); // not empty where the server is mounted in another
 
 export function useKey(key) {
   if (key) sessionStorage.setItem(KEY, key);
@@ -19,7 +20,7 @@ async function send(path, options = {}) {
   const headers = { ...(options.headers ?? {}), ...(key ? { Authorization: `Bearer ${key}` } : {}) };
   let answer;
   try {
-    answer = await fetch(path, { ...options, headers, cache: "no-store" });
+    answer = await fetch(BASE + path, { ...options, headers, cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "The server does not answer.");

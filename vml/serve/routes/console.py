@@ -34,8 +34,8 @@ FILES = {
 
 @router.get("/")
 async def root() -> Response:
-    """The console is the front page."""
-    return RedirectResponse("/console/", 307)
+    """The console is the front page; where the server is mounted in another, it is beside this page, too."""
+    return RedirectResponse("console/", 307)
 
 
 @router.get("/console/{name:path}")

@@ -1,0 +1,162 @@
+"""Claims around a server that was there before: three lines, real HTTP, and what happens where the two disagree."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
+
+import vml
+from tests.cli.stand_in import tiny_onnx
+from vml import api
+from vml.client import tensors
+from vml.serve.middleware import ClaimMiddleware, Route
+
+INPUT = {"x": np.array([[0.5, -0.25, 1.0, 0.125]], dtype=np.float32)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("middleware") / "tiny.vml"
+    vml.compile(tiny_onnx(), input_range=(-2.0, 2.0)).save(target)
+    return target
+
+
+def float_server(folder: Path, change: Callable[[Any], Any] = lambda y: y) -> FastAPI:
+    """An inference server as people have them: onnxruntime behind two paths, one of the protocol and one of its own."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession((folder / "source.onnx").read_bytes(), providers=["CPUExecutionProvider"])
+    app = FastAPI()
+
+    @app.post("/v2/models/tiny/infer")
+    async def infer(request: Request) -> Response:
+        value, rest = tensors.split_body(await request.body(), request.headers.get(tensors.HEADER_LENGTH))
+        given = tensors.decode(value["inputs"], rest)
+        outputs = {"y": change(session.run(["y"], given)[0])}
+        return JSONResponse({"model_name": "tiny", "outputs": tensors.encode_json(outputs)})
+
+    @app.post("/predict")
+    async def predict(request: Request) -> Response:
+        value = json.loads(await request.body())
+        (y,) = session.run(["y"], {"x": np.array(value["features"], dtype=np.float32)})
+        return JSONResponse({"scores": change(y).tolist()})
+
+    @app.post("/elsewhere")
+    async def elsewhere() -> Response:
+        return JSONResponse({"untouched": True})
+
+    return app
+
+
+@contextmanager
+def listening(app: Any) -> Iterator[httpx.Client]:
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        for _ in range(600):
+            if server.started:
+                break
+            thread.join(0.05)
+        (socket,) = server.servers[0].sockets
+        with httpx.Client(base_url=f"http://127.0.0.1:{socket.getsockname()[1]}", timeout=60) as client:
+            for _ in range(600):
+                if client.get("/vml/v2/health/ready").status_code == 200:
+                    break
+                thread.join(0.05)
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+def infer(client: httpx.Client, **headers: str) -> httpx.Response:
+    return client.post("/v2/models/tiny/infer", json={"inputs": tensors.encode_json(INPUT)}, headers=headers)
+
+
+def test_three_lines_add_claims(folder: Path, tmp_path: Path) -> None:
+    app = float_server(folder)
+    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0)
+    with listening(app) as client:
+        answer = infer(client, **{"Vml-Nonce": "case 4711"})
+        assert answer.status_code == 200
+        assert 0 <= float(answer.headers["vml-difference"]) < 0.01
+        digest = answer.headers["vml-claim"]
+        record = client.get(f"/vml/v1/claims/{digest}").json()
+        model = api.load_model(folder)
+        assert record["claim"]["model"] == "0x" + model.commitment.hex()
+        exact = model.dequantize(model.run(model.quantize(INPUT)))["y"]
+        np.testing.assert_allclose(record["outputs"][0]["values"], exact[0], rtol=1e-6)
+        assert client.get(answer.headers["vml-proof"]).status_code == 404, "nobody has asked for it"
+        assert client.post("/elsewhere").json() == {"untouched": True}
+        assert "vml-claim" not in client.post("/elsewhere").headers
+        assert client.get("/vml", follow_redirects=True).headers["content-type"].startswith("text/html")
+
+
+def test_a_protocol_of_ones_own(folder: Path, tmp_path: Path) -> None:
+    app = float_server(folder)
+    route = Route(
+        "tiny",
+        inputs=lambda body, headers: {"x": json.loads(body)["features"]},
+        outputs=lambda body, headers: {"y": json.loads(body)["scores"]},
+    )
+    app.add_middleware(
+        ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, routes={"/predict": route}
+    )
+    with listening(app) as client:
+        answer = client.post("/predict", json={"features": INPUT["x"].tolist()})
+        assert float(answer.headers["vml-difference"]) < 0.01
+        # What the model was not made for has an answer of the wrapped server, and no claim.
+        wild = client.post("/predict", json={"features": [[9.0, 0, 0, 0]]})
+        assert wild.status_code == 200
+        assert wild.headers["vml-refused"] == "422"
+        assert "vml-claim" not in wild.headers
+        other = client.post("/predict", json={"features": [[0.0, 0, 0, 0]], "more": 1})
+        assert "vml-claim" in other.headers
+
+
+def test_an_answer_too_far_off_is_not_sent(folder: Path, tmp_path: Path) -> None:
+    app = float_server(folder, change=lambda y: y + np.float32(0.5))
+    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, max_difference=0.01)
+    with listening(app) as client:
+        answer = infer(client)
+        assert answer.status_code == 502
+        assert "differs by 0.5" in answer.json()["error"]
+        # Neither is one that cannot be compared.
+        assert (
+            client.post(
+                "/v2/models/tiny/infer", json={"inputs": [tensors.encode_json({"x": INPUT["x"] * 99})[0]]}
+            ).status_code
+            == 502
+        )
+
+
+def test_errors_of_the_wrapped_server_stay_its_own(folder: Path, tmp_path: Path) -> None:
+    app = FastAPI()
+
+    @app.post("/v2/models/tiny/infer")
+    async def fail() -> Response:
+        return JSONResponse({"error": "out of order"}, 418)
+
+    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0)
+    with listening(app) as client:
+        answer = infer(client)
+        assert (answer.status_code, answer.json()) == (418, {"error": "out of order"})
+        assert "vml-claim" not in answer.headers
+        assert client.get("/vml/v1/claims").json()["total"] == 0
+
+
+def test_a_route_of_no_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="names the model 'other'"):
+        ClaimMiddleware(FastAPI(), models={"tiny": folder}, data=tmp_path, routes={"/predict": Route("other")})
