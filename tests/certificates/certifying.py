@@ -111,9 +111,13 @@ def pem_of(key: Any) -> bytes:
     return made
 
 
-@cache
 def authorities(which: str = "one") -> tuple[Any, x509.Certificate, Any, x509.Certificate]:
     """A root and an authority for certificates below it, with their keys."""
+    return _authorities(which)
+
+
+@cache
+def _authorities(which: str) -> tuple[Any, x509.Certificate, Any, x509.Certificate]:
     root_key, middle_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = issued(root_key, f"Root {which}", None, root_key, ca=True)
     middle = issued(middle_key, f"Issuing {which}", root, root_key, ca=True, depth=0)
@@ -127,9 +131,13 @@ def x509_house(key: Any, which: str = "one", **changes: Any) -> House:
     return House(load_key(pem_of(key), (der(leaf), der(middle))), Authority(X509, (der(root),)))
 
 
-@cache
 def house(kind: str, which: str = "one") -> House:
     """An authority of a kind: ed25519, eip712, x509-p256, x509-p384, x509-rsa."""
+    return _house(kind, which)
+
+
+@cache
+def _house(kind: str, which: str) -> House:
     if kind in ("ed25519", "eip712"):
         key = new_key(kind)[1]
         assert key.authority is not None

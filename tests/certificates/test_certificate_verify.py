@@ -39,7 +39,7 @@ from vml.certificates.revocations import Revoked, SignedRevocations
 from vml.certificates.signatures import ORDERS
 from vml.certificates.signing import load_key
 from vml.certificates.statement import EXACT, Certificate, CertifiedIdentity, Scope
-from vml.certificates.verify import Certified, VerifiedCertificate, verify_certificate
+from vml.certificates.verify import Certified, VerifiedCertificate, list_name, verify_certificate
 from vml.errors import CertificateRejected, MalformedProof, PolicyRejected, VerificationError
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -310,8 +310,11 @@ def test_a_stale_list_and_one_of_the_future() -> None:
 
 def test_an_older_list_than_the_last_one_seen() -> None:
     made, listed = ED.key.certificate(STATEMENT), ED.key.revocations(EMPTY_LIST)
-    assert check(made, revocations=listed, least_number=3)
-    refused("stale", made, revocations=listed, least_number=4)
+    name = list_name(str(ED.authority), NAME)
+    assert check(made, revocations=listed, known_lists={name: 3})
+    refused("stale", made, revocations=listed, known_lists={name: 4})
+    others = {list_name(str(house("ed25519", "two").authority), NAME): 9, list_name(str(ED.authority), "Another"): 9}
+    assert check(made, revocations=listed, known_lists=others)
 
 
 def test_a_list_of_somebody_else() -> None:
@@ -412,6 +415,10 @@ def test_small_rsa_and_other_curves_are_refused() -> None:
     assert caught.value.reason in ("chain", "key_usage")
     with pytest.raises(ValueError, match="not supported"):
         x509_house(ec.generate_private_key(ec.SECP521R1()))
+    _, root, middle_key, middle = authorities()
+    leaf = issued(ec.generate_private_key(ec.SECP521R1()), NAME, middle, middle_key)
+    signature = Signature("x509", (der(leaf), der(middle)), bytes(132))
+    refused("key_usage", Certificate(STATEMENT, signature), House(by.key, Authority("x509", (der(root),))))
 
 
 def test_a_certificate_that_is_none() -> None:

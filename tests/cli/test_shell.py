@@ -85,6 +85,8 @@ EXITS: dict[BaseException, int] = {
     errors.ClaimMismatch("model", 1, 2): 1,
     errors.ProofRejected("16", 1, 2): 1,
     errors.EvidenceRejected("x"): 1,
+    errors.CertificateRejected("x"): 1,
+    errors.LogRejected("x"): 1,
     errors.PolicyRejected("x"): 1,
     ValueError("x"): 2,
     TypeError("x"): 2,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from vml.api.attesting import tee_pins
 from vml.api.cache import CacheEntry, cache_entries, cache_folder, clear_cache
+from vml.api.certifying import certified, identities_of
 from vml.api.identity import accepted_models, recorded_identities
 from vml.api.keys import key_record, read_key, read_opening, save_opening, save_verifying_key
 from vml.api.models import ModelLike, compile, load_model
@@ -26,11 +27,13 @@ __all__ = [
     "accepted_models",
     "cache_entries",
     "cache_folder",
+    "certified",
     "chain_view",
     "choose_backend",
     "clear_cache",
     "compile",
     "held_model",
+    "identities_of",
     "key_record",
     "load_model",
     "picked",

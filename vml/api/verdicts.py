@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ MEANINGS = {
 }
 
 
-def accepted(verdict: VerifiedClaim) -> dict[str, Any]:
-    """The JSON object of a proof that verified."""
+def accepted(verdict: VerifiedClaim, certificates: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The JSON object of a proof that verified, and of the certificates that hold for it."""
     return {
         "verified": True,
         "backend": verdict.backend,
@@ -35,6 +36,7 @@ def accepted(verdict: VerifiedClaim) -> dict[str, Any]:
         "vk_digest": None if verdict.vk_digest is None else _hexed(verdict.vk_digest),
         "engine": verdict.engine,
         "remarks": list(verdict.remarks),
+        "certificates": list(certificates),
     }
 
 
@@ -58,6 +60,7 @@ def refused(error: dict[str, Any]) -> dict[str, Any]:
         "vk_digest": None,
         "engine": None,
         "remarks": [],
+        "certificates": [],
         "error": error,
     }
 
@@ -68,8 +71,8 @@ def explained(verdict: VerifiedClaim) -> list[str]:
     for number, claim in enumerate(verdict.claims, 1):
         which = "The claim" if len(verdict.claims) == 1 else f"Claim {number}"
         lines.append(
-            f"{which} says that the model {_hexed(claim.model)}, on an input with the commitment {_hexed(claim.input)}, "
-            f"gave an output with the commitment {_hexed(claim.output)}."
+            f"{which} says that the model {_hexed(claim.model)}, on an input with the commitment "
+            f"{_hexed(claim.input)}, gave an output with the commitment {_hexed(claim.output)}."
         )
         if claim.context == bytes(32):
             lines.append(f"{which} is bound to no use: anybody may show it again, for anything.")

@@ -95,13 +95,13 @@ def _certified_key_signed(key: Any, value: bytes, message: bytes) -> bool:
         return _ecdsa(key, value, message, ec.ECDSA(SHA256()))
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp384r1":
         return _ecdsa(key, value, message, ec.ECDSA(SHA384()))
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < MIN_RSA_BITS:
-        raise CertificateRejected("key_usage", "the certified key is neither of P-256, P-384 nor RSA of 2048 bits")
-    try:
-        key.verify(value, message, padding.PSS(padding.MGF1(SHA256()), 32), SHA256())
-    except InvalidSignature:
-        return False
-    return True
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
+        try:
+            key.verify(value, message, padding.PSS(padding.MGF1(SHA256()), 32), SHA256())
+        except InvalidSignature:
+            return False
+        return True
+    raise CertificateRejected("key_usage", "the certified key is neither of P-256, P-384 nor RSA of 2048 bits")
 
 
 def _ecdsa(key: ec.EllipticCurvePublicKey, value: bytes, message: bytes, algorithm: ec.ECDSA) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ def verify_certificate(
     at: int,
     revocations: SignedRevocations | bytes | None = None,
     now: int | None = None,
-    least_number: int = 0,
+    known_lists: Mapping[str, int] | None = None,
     require_revocation: bool = False,
 ) -> VerifiedCertificate:
     """Verify a certificate for claims, or raise.
@@ -95,7 +95,7 @@ def verify_certificate(
         at: unix seconds at which the certificate has to be in force.
         revocations: the authority's list; None where there is none.
         now: unix seconds at which the list has to be good; `at` where it is not given.
-        least_number: number of the last list that the verifier saw of this authority.
+        known_lists: numbers of the last lists that the verifier saw, by `list_name`.
         require_revocation: refuse without a list.
 
     Returns:
@@ -143,8 +143,9 @@ def verify_certificate(
     check_signature(authority, issue.signable(), listed.signature, when)
     if issue.issuer != statement.issuer:
         raise CertificateRejected("revocation_list", f"the list is {issue.issuer!r}'s, not {statement.issuer!r}'s")
-    if issue.number < least_number:
-        raise CertificateRejected("stale", f"list {issue.number} was given, list {least_number} is known")
+    known = (known_lists or {}).get(list_name(str(authority), issue.issuer), 0)
+    if issue.number < known:
+        raise CertificateRejected("stale", f"list {issue.number} was given, list {known} is known")
     if when > issue.next_update:
         raise CertificateRejected("stale", f"the revocation list ended at unix time {issue.next_update}")
     if when < issue.issued_at:
@@ -153,6 +154,11 @@ def verify_certificate(
     if revoked is not None and revoked.revoked_at <= at:
         raise CertificateRejected("revoked", f"from unix time {revoked.revoked_at} on: {revoked.reason or 'no reason'}")
     return VerifiedCertificate(statement, str(authority), _once(about), issue.number, issue.next_update, revoked)
+
+
+def list_name(authority: str, issuer: str) -> str:
+    """Under which a verifier remembers whose list it saw."""
+    return f"{authority} {issuer}"
 
 
 def _signer(certificate: Certificate, authorities: Collection[Authority], at: int) -> Authority:

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "export": "Export a PyTorch module to ONNX.",
     "contract": "Contracts that check proofs: generate, deploy, verify, list.",
     "dispute": "Claims with a bond: assert, watch, challenge, status.",
+    "certify": "Sign what a model is worth, for how long; take it back.",
     "tee": "Evidence of trusted hardware: verify, forecast, simulate.",
     "serve": "Answer over HTTP with claims at once, and proofs behind.",
     "srs": "Import, fetch and list KZG set-up files.",

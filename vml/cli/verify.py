@@ -9,6 +9,15 @@ import typer
 
 from vml.cli.arguments import Game, Seed, read_context, read_moment
 from vml.cli.attested import DEFAULT_SEED, read_pins
+from vml.cli.certified import (
+    Authorities,
+    CertificateFiles,
+    Memory,
+    RequireRevocation,
+    RevocationFiles,
+    read_certifying,
+)
+from vml.cli.certified import as_json as certified_json
 from vml.cli.output import Debug, Json, Output, Quiet, command_app
 
 if TYPE_CHECKING:
@@ -55,9 +64,15 @@ def verify(
         int, typer.Option("--tee-min-epoch", metavar="N", help="Lowest epoch of a key you accept (tee).", min=0)
     ] = 0,
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="When to judge for (tee): unix seconds or UTC, …Z.")
+        str | None,
+        typer.Option("--at", metavar="TIME", help="When to judge for (tee, certificates): unix seconds or UTC, …Z."),
     ] = None,
     seed: Seed = DEFAULT_SEED,
+    certificate: CertificateFiles = None,
+    authority: Authorities = None,
+    revocations: RevocationFiles = None,
+    require_revocation: RequireRevocation = False,
+    revocation_memory: Memory = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say what was checked and trusted.")] = False,
     allow_unsafe_setup: Annotated[
         bool, typer.Option("--allow-unsafe-setup", help="Accept a test set-up, which can be forged.")
@@ -75,7 +90,8 @@ def verify(
     hex digits (exactly that identity), or an .onnx file (the identity is made again from it, which takes a set-up).
     Where the identity does not bind the verifying key (sumcheck), the key is taken from --key, the policy, the
     folder's own record, or made again from the folder's weights; never from the proof. Without --context the proof must
-    be one that is replayable on purpose. Signed runs (tee) take --tee-policy and are judged for --at, or for now.
+    be one that is replayable on purpose. Signed runs (tee) take --tee-policy and are judged for --at, or for now; so
+    are certificates of the model: each has to be signed by an --authority, and to be about what was proved.
     """
     from vml import api
     from vml.backends import backend_of_scheme, get_backend
@@ -85,6 +101,7 @@ def verify(
     from vml.proof import Proof
 
     out = Output(as_json, quiet)
+    certifying = read_certifying(certificate, authority, revocations, require_revocation, revocation_memory)
     rules = Policy.default() if policy is None else Policy.load(policy)
     rules = rules.relaxed(allow_unsafe_setup=allow_unsafe_setup, allow_simulated=allow_simulated)
     expected_context, _ = read_context(context)
@@ -99,8 +116,11 @@ def verify(
         chain, pins = _game(rpc, game, terms) if able.assurance == "economic" else (None, {})
         if able.assurance == "hardware":
             pins = read_pins(tee_policy, tee_nonce, tee_nonce_sent_at, tee_min_epoch, allow_simulated, seed)
-        elif tee_policy or tee_nonce is not None or tee_nonce_sent_at is not None or tee_min_epoch or at is not None:
-            raise ValueError(f"--tee-… and --at are about signed runs (tee), this is a proof of {envelope.backend}")
+        elif tee_policy or tee_nonce is not None or tee_nonce_sent_at is not None or tee_min_epoch:
+            raise ValueError(f"--tee-… is about signed runs (tee), this is a proof of {envelope.backend}")
+        elif at is not None and not certificate:
+            raise ValueError(f"--at is about signed runs (tee) and certificates, this is a proof of {envelope.backend}")
+    moment = read_moment(at)
     verdict = api.verify(
         envelope,
         model=accepted,
@@ -110,7 +130,7 @@ def verify(
         output=expected_output,
         salt=salt,
         key=keys,
-        environment=Environment(now=read_moment(at), rpc=rpc, chain=chain, model=held, pins=pins),
+        environment=Environment(now=moment, rpc=rpc, chain=chain, model=held, pins=pins),
     )
     checked = (
         f"model: {model}",
@@ -120,8 +140,11 @@ def verify(
         f"context: {'none, replayable on purpose' if context is None else context}",
         f"policy: {'the default' if policy is None else policy}",
         *(f"appraisal policy: {item}" for item in tee_policy or ()),
+        *(f"certificate: {item}" for item in certificate or ()),
     )
-    out.result(words.accepted(verdict), lambda c: words.show(c, verdict, checked=checked, explain=explain))
+    found = certifying.check(verdict, moment)
+    result = words.accepted(verdict, certified_json(found))
+    out.result(result, lambda c: words.show(c, verdict, checked=checked, explain=explain, certificates=found))
 
 
 def _game(rpc: str | None, game: str | None, terms: list[str] | None) -> tuple[ChainView | None, dict[str, Any]]:

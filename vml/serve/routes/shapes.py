@@ -184,6 +184,7 @@ class Verdict(Strict):
     vk_digest: str | None
     engine: str | None
     remarks: list[str]
+    certificates: list[dict[str, Any]]
     error: dict[str, Any] | None
     explanation: list[str]
 
