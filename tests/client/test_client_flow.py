@@ -29,7 +29,7 @@ from vml.model import Model
 from vml.proof import Proof
 
 INPUT = {"x": np.array([[0.5, -0.25, 1.0, 0.125]], dtype=np.float32)}
-Run = Callable[..., Any]
+CHOSEN = b"\x05" * 32
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +255,31 @@ def test_a_folder_is_a_model(server: StandIn, model: Model) -> None:
 
 
 # Backends with arithmetic of their own show outputs of their own.
+
+
+def check(server: StandIn, model: Model, **changes: Any) -> Any:
+    """A claim of the header Vml-Claim, for the input of this file."""
+    pending = flow.drive(flow.ask("tiny", INPUT, Trust(model), parameters={}, context=CHOSEN), server, [].append)
+    arguments = {"inputs": INPUT, "context": CHOSEN, "outputs": None, "max_difference": 0.0, **changes}
+    steps = flow.check(pending.digest, trust=Trust(model), backend="sumcheck", **arguments)
+    return pending, flow.drive(steps, server, [].append)
+
+
+def test_a_claim_of_a_header_is_checked(server: StandIn, model: Model) -> None:
+    pending, answer = check(server, model)
+    np.testing.assert_allclose(answer.outputs["y"], pending.unverified_outputs["y"], rtol=1e-6)
+    near = {"y": np.asarray(answer.outputs["y"]) + 0.001}
+    check(server, model, outputs=near, max_difference=0.0011)
+    for wrong in (near, {"z": near["y"]}, {"y": near["y"][0]}, {"y": near["y"] * np.nan}):
+        with pytest.raises(ClaimMismatch, match="output"):
+            check(server, model, outputs=wrong, max_difference=0.0009)
+
+
+def test_a_claim_of_a_header_about_something_else_is_refused(server: StandIn, model: Model) -> None:
+    with pytest.raises(ClaimMismatch, match="input"):
+        check(server, model, inputs=other_input(INPUT))
+    with pytest.raises(ClaimMismatch, match="context"):
+        check(server, model, context=bytes(32))
 
 
 def shown(output: Any) -> dict[str, Any]:

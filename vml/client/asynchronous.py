@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vml.claim import ZERO_CONTEXT, parse_bytes32
 from vml.client import flow, session
 from vml.client.flow import Answer, Flow, Pending, Reply, Request, Wait
 
@@ -69,6 +70,30 @@ class AsyncClient:
         if not pending.job and backend is not None:
             pending = await self._drive(flow.demand(pending, backend))
         return await self._drive(flow.prove(pending, self._session.trust))
+
+    async def check(
+        self,
+        claim: str | bytes,
+        inputs: Mapping[str, Any],
+        *,
+        backend: str,
+        context: bytes = ZERO_CONTEXT,
+        outputs: Mapping[str, Any] | None = None,
+        max_difference: float = 0.0,
+    ) -> Answer:
+        """As `Client.check`."""
+        digest = parse_bytes32(claim) if isinstance(claim, str) else claim
+        return await self._drive(
+            flow.check(
+                digest,
+                inputs,
+                self._session.trust,
+                backend=backend,
+                context=context,
+                outputs=outputs,
+                max_difference=max_difference,
+            )
+        )
 
     async def close(self) -> None:
         """Close the connections."""

@@ -14,6 +14,7 @@ Until then nothing is more than the server's word: `ask` returns it as `Pending`
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 from collections.abc import Callable, Generator, Mapping
@@ -211,14 +212,9 @@ def prove(pending: Pending, trust: Trust) -> Flow[Answer]:
     """
     if not pending.job:
         raise ValueError("no proof was asked for: ask with prove='always', or have one made with `demand`")
-    job = yield from _ended(pending.job)
-    if job["state"] != "proved":
-        reason = job.get("error") or "without a reason"
-        raise ProvingError(f"the server did not prove it: {job['state']}: {_printable(str(reason))}")
-    path = f"/v1/proofs/0x{pending.digest.hex()}?backend={quote(str(job.get('backend', '')), safe='')}"
-    reply = yield from _exchange(Request("GET", path, limit=MAX_PROOF_BYTES))
+    data = yield from _proof(pending.digest, pending.job)
     # The third step is all of `vml.verify`. Of a backend with arithmetic of its own a proof shows outputs of its own.
-    proof = Proof.from_bytes(reply.body)
+    proof = Proof.from_bytes(data)
     same = proof.claims == (pending.claim,)
     verdict = verify(
         proof,
@@ -232,26 +228,85 @@ def prove(pending: Pending, trust: Trust) -> Flow[Answer]:
     )
     (claim,) = verdict.claims
     outputs = pending.unverified_outputs if same else shown_outputs(proof)
-    return Answer(outputs, verdict, claim, reply.body, pending.receipt)
+    return Answer(outputs, verdict, claim, data, pending.receipt)
+
+
+def check(
+    digest: bytes,
+    inputs: Mapping[str, Any],
+    trust: Trust,
+    *,
+    backend: str,
+    context: bytes,
+    outputs: Mapping[str, Any] | None,
+    max_difference: float,
+) -> Flow[Answer]:
+    """Have a claim proved that came with an answer of another server (`vml.serve.middleware`), and compare.
+
+    Args:
+        digest: 32 bytes, of the header ``Vml-Claim``.
+        inputs: what was asked, by name, of the model's shapes and number types.
+        trust: what is accepted.
+        backend: who proves.
+        context: 32 bytes that the claim must be bound to.
+        outputs: what was answered, by name; None compares nothing.
+        max_difference: how far an output may be from what the proof shows.
+
+    Raises:
+        ClaimMismatch: also ``output``, where the answer is further off.
+        VerificationError, ProvingError, ServerError: as `infer`.
+    """
+    job = yield from _demanded(digest, backend)
+    data = yield from _proof(digest, job)
+    proof = Proof.from_bytes(data)
+    verdict = verify(
+        proof,
+        model=trust.model,
+        context=context,
+        policy=trust.policy,
+        input={name: np.asarray(array) for name, array in inputs.items()},
+        key=trust.key,
+        environment=trust.environment,
+    )
+    (claim,) = verdict.claims
+    shown = shown_outputs(proof)
+    for name, array in (outputs or {}).items():
+        numbers = np.asarray(array, np.float64)
+        if name not in shown or numbers.shape != shown[name].shape:
+            raise ClaimMismatch("output", f"{name!r} among {sorted(shown)}, of the proof's shape", f"{numbers.shape}")
+        # A number that is none is no nearer than any bound.
+        if not (np.abs(numbers - shown[name]) <= max_difference).all():
+            off = float(np.abs(numbers - shown[name]).max())
+            raise ClaimMismatch("output", f"{name!r} within {max_difference:g} of the proof's", f"{off:g} off")
+    return Answer(shown, verdict, claim, data, b"")
 
 
 def shown_outputs(proof: Proof) -> dict[str, Array]:
-    """The outputs that a verified proof of a backend with fixed point arithmetic shows: value = code / 2^scale.
+    """The outputs that a verified proof shows in its public section.
 
     Returns:
-        float64 arrays by name.
+        float64 arrays by name: code / scale; of fixed point code / 2^scale.
 
     Raises:
         MalformedProof: its public section shows them in another way.
     """
     shown: Any = proof.public.get("output")
     try:
-        return {
-            item["name"]: np.array(item["values"], dtype=np.float64).reshape(item["shape"]) / 2.0 ** item["scale"]
-            for item in shown
-        }
+        return {item["name"]: _numbers(item).reshape(item["shape"]) for item in shown}
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedProof(f"outputs of {proof.scheme} cannot be read here: {error}") from None
+
+
+def _numbers(item: Mapping[str, Any]) -> Array:
+    if "values" in item:
+        fixed: Array = np.array(item["values"], dtype=np.float64) / 2.0 ** item["scale"]
+        return fixed
+    (text,) = item["codes"]
+    codes = np.frombuffer(base64.b64decode(text, validate=True), np.dtype(item["dtype"]).newbyteorder(">"))
+    if codes.dtype.kind == "f":
+        return codes.astype(np.float64)
+    numerator, denominator = map(int, item["scale"])
+    return codes.astype(np.float64) * denominator / numerator
 
 
 def infer(
@@ -281,13 +336,8 @@ def demand(pending: Pending, backend: str) -> Flow[Pending]:
     Raises:
         ServerError: refused: the server no longer keeps the input, say.
     """
-    body = json.dumps({"backend": backend}).encode()
-    headers = {"Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
-    reply = yield from _exchange(Request("POST", f"/v1/proofs/0x{pending.digest.hex()}", body, headers))
-    job = _json(reply.body)
-    if not isinstance(job.get("id"), str):
-        raise ServerError("the server's answer names no job")
-    return replace(pending, job=job["id"])
+    job = yield from _demanded(pending.digest, backend)
+    return replace(pending, job=job)
 
 
 def drive(flow: Flow[T], send: Callable[[Request], Reply], sleep: Callable[[float], None]) -> T:
@@ -317,6 +367,27 @@ def _exchange(request: Request) -> Flow[Reply]:
         if reply.status >= 300:
             raise ServerError(f"the server refused ({reply.status}): {_words(reply.body)}", status=reply.status)
         return reply
+
+
+def _demanded(digest: bytes, backend: str) -> Flow[str]:
+    body = json.dumps({"backend": backend}).encode()
+    headers = {"Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
+    reply = yield from _exchange(Request("POST", f"/v1/proofs/0x{digest.hex()}", body, headers))
+    job = _json(reply.body).get("id")
+    if not isinstance(job, str):
+        raise ServerError("the server's answer names no job")
+    return job
+
+
+def _proof(digest: bytes, job: str) -> Flow[bytes]:
+    """The bytes of a proof when its job has ended."""
+    ended = yield from _ended(job)
+    if ended["state"] != "proved":
+        reason = ended.get("error") or "without a reason"
+        raise ProvingError(f"the server did not prove it: {ended['state']}: {_printable(str(reason))}")
+    path = f"/v1/proofs/0x{digest.hex()}?backend={quote(str(ended.get('backend', '')), safe='')}"
+    reply = yield from _exchange(Request("GET", path, limit=MAX_PROOF_BYTES))
+    return reply.body
 
 
 def _ended(job: str) -> Flow[dict[str, Any]]:

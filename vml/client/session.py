@@ -29,7 +29,7 @@ class Session:
     """One server, one model, and what is accepted of it.
 
     Args:
-        url: of the server, without a path.
+        url: of the server; with a path where it is mounted in another.
         name: of the model there.
         trust: what is accepted.
         headers: of every request.
@@ -56,8 +56,8 @@ def open_session(
 ) -> Session:
     """Check a client's options; see `Client`."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
-        raise ValueError(f"{url!r} is no server's address: http://host:port or https://host:port")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is no server's address: http://host:port, or https://host:port/path")
     if name is None:
         if not isinstance(model, str | os.PathLike) or (isinstance(model, str) and model.startswith("0x")):
             raise ValueError("give the model's name on the server: name=…")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vml.claim import ZERO_CONTEXT, parse_bytes32
 from vml.client import flow, session
 from vml.client.flow import Answer, Flow, Pending, Reply, Request
 
@@ -100,6 +101,43 @@ class Client:
         if not pending.job and backend is not None:
             pending = self._drive(flow.demand(pending, backend))
         return self._drive(flow.prove(pending, self._session.trust))
+
+    def check(
+        self,
+        claim: str | bytes,
+        inputs: Mapping[str, Any],
+        *,
+        backend: str,
+        context: bytes = ZERO_CONTEXT,
+        outputs: Mapping[str, Any] | None = None,
+        max_difference: float = 0.0,
+    ) -> Answer:
+        """Have a claim proved that came in the header ``Vml-Claim`` of another server's answer, and compare.
+
+        Args:
+            claim: digest, ``0x…`` or 32 bytes.
+            inputs: what was asked, by name, of the model's shapes and number types.
+            backend: who proves.
+            context: 32 bytes that the claim must be bound to; zero where the request named none.
+            outputs: what was answered, by name; None compares nothing.
+            max_difference: how far an output may be from what the proof shows.
+
+        Raises:
+            ClaimMismatch: the claim is about something else, or an output is further off.
+            VerificationError, ProvingError, ServerError: as `infer`.
+        """
+        digest = parse_bytes32(claim) if isinstance(claim, str) else claim
+        return self._drive(
+            flow.check(
+                digest,
+                inputs,
+                self._session.trust,
+                backend=backend,
+                context=context,
+                outputs=outputs,
+                max_difference=max_difference,
+            )
+        )
 
     def close(self) -> None:
         """Close the connections."""
