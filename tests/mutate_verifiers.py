@@ -126,7 +126,7 @@ REWRITTEN = (
     ("vml/api/verifying.py", "public_input=input,", "public_input=None,"),
     (
         "vml/tee/nvidia/rim.py",
-        "chain = check_chain(_certificates(root, name), anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN)",
+        "chain = check_chain(_certificates(root, name), anchors, (Family.NVIDIA_RIM,), Reason.RIM_CHAIN, links=links)",
         "chain = Chain(tuple(_certificates(root, name)), anchors.roots[-1])",
     ),
     ("vml/tee/nvidia/rim.py", "signed = _signed(data, chain.leaf, at, name)", "signed = root"),
