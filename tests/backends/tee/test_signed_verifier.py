@@ -80,6 +80,7 @@ def test_honest(kind: str) -> None:
     assert "nonce: yours, answered" in told
     assert "this key dies in" in told
     assert "number 1" in told
+    assert f"revocation, {kind}: {'NOT CHECKED' if kind == 'nitro' else 'checked'}" in told
 
 
 @pytest.mark.parametrize("scheme", ["tee/2", "tee/1/more", "optimistic/1"])
@@ -238,6 +239,9 @@ def test_step_8_the_age() -> None:
     refused(Reason.EVIDENCE_TOO_OLD, lambda: check(made, held=pins(**accepted)))
     assert check(made, held=pins(**accepted, **{TEE_NONCE_SENT_AT: AT - 60}))
     refused(Reason.EVIDENCE_TOO_OLD, lambda: check(made, held=pins(**accepted, **{TEE_NONCE_SENT_AT: AT - 61})))
+    # When somebody else's nonce was sent is not known, whatever the verifier says.
+    others = {**accepted, TEE_NONCE: ANY_NONCE, TEE_NONCE_SENT_AT: AT}
+    refused(Reason.EVIDENCE_TOO_OLD, lambda: check(made, held=pins(**others)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -47,6 +47,7 @@ from vml.tee.evidence import Evidence, Kind
 from vml.tee.files import read_json
 from vml.tee.gpus import gpu_nonce, require_gpus_bound
 from vml.tee.reasons import Reason, rejected
+from vml.tee.revocation import revocation
 from vml.tee.verified import NvidiaClaims, Verified
 from vml.tee.verify import verify_evidence
 
@@ -150,7 +151,12 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
         vk_digest=keccak256(run.description) if engine.described else None,
         engine=engine.scheme,
         simulated=any(found.simulated for found in (verified, *gpus)),
-        remarks=(*_remarks(run, result, nonce), *described, *map(_gpu_remark, accepted)),
+        remarks=(
+            *_remarks(run, result, nonce),
+            *described,
+            *_revocations(result, *accepted),
+            *map(_gpu_remark, accepted),
+        ),
     )
     # step 12: the policy
     policy.check(verdict)
@@ -264,6 +270,11 @@ def _remarks(run: SignedRun, result: AttestationResult, nonce: bytes | str | Non
         f"receipt: number {run.sequence}, issued at unix time {run.issued_at} by the clock inside",
         forecast(result, result.at),
     )
+
+
+def _revocations(*results: AttestationResult) -> tuple[str, ...]:
+    """Whose revocation lists were looked at, and where none were; once for all GPUs."""
+    return tuple(dict.fromkeys(f"revocation, {result.claims.kind}: {revocation(result.claims)}" for result in results))
 
 
 def _hex(data: bytes) -> str:
