@@ -105,7 +105,7 @@ def values_case(seed: int) -> None:
     inner = rng.random() < 0.5
     name = rng.choice([item.name for item in fields(KeyCertificate if inner else SignedRun)])
     old = getattr(run.certificate if inner else run, name)
-    if name in ("certificate", "gpus", "description"):  # there are none: tests/tampering/test_tee_float.py
+    if name in ("certificate", "gpus", "description"):  # there are none: tests/tampering/test_tee_float_fuzz.py
         return
     new: Any = rng.getrandbits(rng.choice((1, 8, 64))) if isinstance(old, int) else rng.randbytes(len(old))
     try:

@@ -263,7 +263,7 @@ def test_altered(name: str, how: str, make: Callable[[], Proof], error: Any, ver
 
 
 def test_the_manifest_has_every_field() -> None:
-    # Description and GPUs have manifests of their own: test_tee_float.py, test_tee_gpus.py.
+    # Description and GPUs stand in a manifest of their own: test_tee_float_manifest.py.
     assert {item.name for item in dataclasses.fields(SignedRun)} - {"description", "gpus"} == PAYLOAD.keys()
     assert {item.name for item in dataclasses.fields(KeyCertificate)} - {"gpus"} == CERTIFICATE.keys()
     assert {item.name for item in dataclasses.fields(Proof)} == ENVELOPE.keys()

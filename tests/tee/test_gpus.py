@@ -82,6 +82,17 @@ def test_everything_else_is_refused() -> None:
     assert refused(with_gpus(one, twice), one, twice)
 
 
+def test_a_key_does_not_outlive_its_gpus() -> None:
+    for last, accepted in ((None, True), (KEY.not_after, True), (KEY.not_after - 1, False)):
+        held = replace(gpu(b"a"), window=Window(None, "", last, "chain"))
+        if accepted:
+            require_gpus_bound(with_gpus(held), (held,), NONCE)
+            continue
+        with pytest.raises(EvidenceRejected, match="chain of a GPU ends") as caught:
+            require_gpus_bound(with_gpus(held), (held,), NONCE)
+        assert caught.value.reason == Reason.KEY_OUTLIVES_EVIDENCE
+
+
 @pytest.mark.parametrize("ids", [[], [bytes(32), bytes(32)], [bytes(31)]])
 def test_digests_of_nothing_or_of_one_twice_do_not_exist(ids: list[bytes]) -> None:
     with pytest.raises(ValueError, match="evidence ids"):

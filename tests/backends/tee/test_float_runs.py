@@ -253,6 +253,15 @@ def test_another_runtime_is_another_model(name: str) -> None:
         check(lie)
 
 
+@pytest.mark.parametrize("description", [b"{}", b"\x1b[31m", b"0"])
+def test_a_description_that_is_none(description: bytes) -> None:
+    """Attested, signed, and pinned by its number: still nobody could say what ran."""
+    moved, found = claiming(honest(), description=description)
+    lie = attested(moved, mallorys_key(), model=found)
+    with pytest.raises(MalformedProof, match="description of the runtime"):
+        check(lie, model=frozenset({found}))
+
+
 def test_another_file_is_another_model() -> None:
     moved, found = claiming(honest(), source=b"\1" * 32)
     with pytest.raises(ClaimMismatch, match="model"):

@@ -14,7 +14,7 @@ from tests.backends.tee.float_runs import honest, loaded, runtime, source
 from tests.backends.tee.signed_runs import decoded
 from vml import canonical
 from vml.backends.tee.engines import ENGINES, EXACT, FLOAT, SCHEMES, engine_of
-from vml.backends.tee.floats import FloatSpec, Runtime, decode_specs, encode_specs, identity
+from vml.backends.tee.floats import MAX_SPECS, FloatSpec, Runtime, decode_specs, encode_specs, identity
 from vml.backends.tee.payload import SignedRun
 from vml.errors import MalformedProof
 from vml.merkle import VALUE_DTYPES
@@ -165,6 +165,22 @@ def test_specs_of_another_form() -> None:
     for data in cases:
         with pytest.raises(MalformedProof, match=r"specifications|outside tensors"):
             decode_specs(data)
+
+
+def test_specs_are_counted() -> None:
+    many = [FloatSpec(str(k), "uint8", ()) for k in range(MAX_SPECS + 1)]
+    assert len(decode_specs(encode_specs(many[1:]))) == MAX_SPECS
+    with pytest.raises(MalformedProof, match="4097 outside tensors"):
+        decode_specs(encode_specs(many))
+
+
+def test_a_float_run_has_a_description() -> None:
+    run = replace(decoded(honest()), description=b"")
+    data = run.encode()
+    head = data.index(run.inputs) - 4
+    with pytest.raises(MalformedProof, match="no description"):
+        SignedRun.decode(data[:head] + bytes(4) + data[head:], True)
+    assert SignedRun.decode(data) == run
 
 
 def test_a_source_is_a_digest() -> None:
