@@ -216,6 +216,19 @@ def test_only_the_owner_revokes() -> None:
     assert caught.value.error == "NotOwner"
 
 
+def test_an_epoch_is_over_for_all_its_keys() -> None:
+    stage = Stage()
+    stage.admit()
+    stage.keys().raise_epoch(stage.place, world.MODEL, 2)
+    count = world.sent(stage.node)
+    stage.keys().raise_epoch(stage.place, world.MODEL, 2)
+    assert world.sent(stage.node) == count
+    assert stage.refused(INSIDE.sign()) == "EpochRotated"
+    with pytest.raises(ChainError) as caught:
+        stage.keys().raise_epoch(stage.place, world.MODEL, 1)
+    assert caught.value.error == "EpochNotRaised"
+
+
 def test_before_it_comes_in() -> None:
     stage = Stage()
     stage.keys().revoke(stage.place, world.MODEL, world.rules().id, INSIDE.certificate.key_id, 1, Mode.QUORUM)

@@ -140,6 +140,25 @@ def test_a_quote_that_a_contract_refuses(anvil: str, scene: Scene) -> None:
         scene.keys().admit_by_quote(replace(scene.admission, rules=world.rules()), quote)
 
 
+def test_a_quote_that_is_not_genuine_any_more(scene: Scene) -> None:
+    data = scene.inside.shown.evidence.data
+    scene.keys().admit_by_quote(scene.admission, Quote(Mode.ON_CHAIN, scene.block, data))
+    again = (scene.place, scene.rules, scene.inside.certificate)
+    with pytest.raises(ChainError) as caught:
+        scene.keys().end_by_recheck(*again, data)
+    assert caught.value.error == "EvidenceStillGood"
+    with pytest.raises(ChainError) as caught:
+        scene.keys().end_by_recheck(*again, data + b"x")
+    assert caught.value.error == "EvidenceMismatch"
+    revoked = output_of(data)[:4] + b"\x06" + output_of(data)[5:]
+    scene.chain.rpc.ask("anvil_setCode", scene.attestation, "0x" + attestation_of(revoked).hex())
+    name = scene.keys().end_by_recheck(*again, data)
+    assert scene.keys().end_by_recheck(*again, data) == name
+    with pytest.raises(ChainError) as caught:
+        scene.proves()
+    assert caught.value.error == "KeyIsExpired"
+
+
 # ---- proposals
 
 

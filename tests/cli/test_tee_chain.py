@@ -153,6 +153,7 @@ def test_what_is_not_admitted(world: World) -> None:
         (("--mode", "on-chain"), "--deployment"),
         (("--mode", "zk", "--nonce", NONCE), "one attested key"),
         (("--mode", "some"), "modes are"),
+        (("--mode", "optimistic"), "vml tee proposal"),
         (("--mode", "quorum,zk"), "one mode at a time"),
         (("--block", 5), "not for --mode quorum"),
     ):
@@ -177,6 +178,13 @@ def test_what_is_not_revoked(world: World) -> None:
     # Before it ever comes in, by its id.
     value = world.done("tee", "revoke", "0x" + "11" * 32, "--epoch", 4, "--mode", "quorum,zk", *common, by=OWNER)
     assert set(value["records"]) == {"quorum", "zk"}
+    done = world("tee", "rotate", 3, *common, by=1)
+    assert (done.code, "that account's key" in done.err) == (6, True)
+    assert world.done("tee", "rotate", 3, *common, by=OWNER)["minimum_epoch"] == 3
+    assert world.done("tee", "status", world.deployment, "--rpc", world.url)["minimum_epoch"] == 3
+    assert world.verify().json["error"]["error"] == "EpochRotated"
+    done = world("tee", "recheck", world.proof, "--rules", world.rules, *common, by=1)
+    assert (done.code, done.json["error"]["error"]) == (6, "KeyUnknown")
 
 
 def test_what_does_not_go_together(world: World, tmp_path: Path) -> None:

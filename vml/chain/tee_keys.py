@@ -17,7 +17,7 @@ from vml.chain.rpc import quantity, record
 from vml.chain.steps import REGISTRY, ROUTE_ACTIVE, ROUTER, Steps, abi_address
 from vml.chain.tee_endorsement import Admission, Endorsement, Place, gather, require_policy
 from vml.chain.tee_evidence import certificate_words
-from vml.chain.tee_rules import VERIFIER, Mode
+from vml.chain.tee_rules import VERIFIER, Mode, Rules
 from vml.errors import ChainError
 from vml.keccak import keccak256
 from vml.tee.binding import KeyCertificate
@@ -139,15 +139,52 @@ class TeeKeys(Steps):
         Raises:
             ChainError: this account is not the owner, or it fails.
         """
-        if place.owner != self.sender:
-            raise ChainError(f"only {place.owner} may do that, this key is {self.sender}'s", error="NotOwner")
-        self._require_chain(place.chain_id)
+        self._require_owner(place)
         self._begin(model, SCHEME)
         found = record_of(place.owner, model, rules, key_id, epoch, mode)
         self._act(
             f"revoke_{mode.name.lower()}",
             lambda: key_of(self.chain, place.contract, found).revoked,
             *(place.contract, artifacts.load(VERIFIER).abi, "revoke", model, rules, key_id, epoch, int(mode)),
+        )
+        return found
+
+    def raise_epoch(self, place: Place, model: bytes, minimum: int) -> None:
+        """End every key of a model of a lower epoch, under all rules, as the model's owner.
+
+        Raises:
+            ChainError: this account is not the owner, the epoch is no higher, or it fails.
+        """
+        self._require_owner(place)
+        self._begin(model, SCHEME)
+        known, entry = artifacts.load(VERIFIER).abi, entry_of(place.owner, model)
+        self._act(
+            "raise_epoch",
+            lambda: self.chain.call(place.contract, known, "minimumEpochOf", entry) == minimum,
+            *(place.contract, known, "raiseEpoch", model, minimum),
+        )
+
+    def end_by_recheck(self, place: Place, rules: Rules, certificate: KeyCertificate, quote: bytes) -> bytes:
+        """End a key that came in by its quote, if that is not genuine any more. Anybody may.
+
+        Args:
+            quote: the very bytes that were admitted.
+
+        Returns:
+            What names the key there.
+
+        Raises:
+            ChainError: the quote is still good, is another, or the check itself failed; nothing ends then.
+        """
+        self._require_chain(place.chain_id)
+        self._begin(certificate.model, SCHEME)
+        epoch, key_id = certificate.epoch, certificate.key_id
+        found = record_of(place.owner, certificate.model, rules.id, key_id, epoch, Mode.ON_CHAIN)
+        self._act(
+            "recheck",
+            lambda: key_of(self.chain, place.contract, found).state_at(time_of(self.chain)) == "ended",
+            *(place.contract, artifacts.load(VERIFIER).abi, "endByRecheck"),
+            *(place.owner, certificate.model, rules.words, key_id, epoch, quote),
         )
         return found
 
@@ -188,6 +225,11 @@ class TeeKeys(Steps):
         self._save()
         return found, key_of(self.chain, place.contract, found)
 
+    def _require_owner(self, place: Place) -> None:
+        if place.owner != self.sender:
+            raise ChainError(f"only {place.owner} may do that, this key is {self.sender}'s", error="NotOwner")
+        self._require_chain(place.chain_id)
+
     def _require_chain(self, chain_id: int) -> None:
         if self.chain.chain_id != chain_id:
             raise ChainError(f"this is for chain {chain_id}, the node is on chain {self.chain.chain_id}")
@@ -196,9 +238,14 @@ class TeeKeys(Steps):
 # ---- reading -----------------------------------------------------------------------------------------------------
 
 
+def entry_of(owner: str, model: bytes) -> bytes:
+    """What names an owner's model in the registry of models: 32 bytes."""
+    return keccak256(abi.encode(["address", "bytes32"], [owner, model]))
+
+
 def record_of(owner: str, model: bytes, rules: bytes, key_id: bytes, epoch: int, mode: Mode) -> bytes:
     """What names a key in a registry: 32 bytes."""
-    entry = keccak256(abi.encode(["address", "bytes32"], [owner, model]))
+    entry = entry_of(owner, model)
     types = ["bytes32", "bytes32", "bytes32", "uint64", "uint8"]
     return keccak256(abi.encode(types, [entry, rules, key_id, epoch, int(mode)]))
 
@@ -269,7 +316,7 @@ def admitted(chain: Chain, contract: str, owner: str, model: bytes, from_block: 
     """
     known = artifacts.load(VERIFIER).abi
     (event,) = [item for item in known if item["type"] == "event" and item["name"] == EVENT]
-    entry = keccak256(abi.encode(["address", "bytes32"], [owner, model]))
+    entry = entry_of(owner, model)
     topics = ["0x" + abi.topic(event).hex(), None, None, "0x" + entry.hex()]
     last, seen = chain.rpc.number("eth_blockNumber"), set[bytes]()
     for first in range(from_block, last + 1, LOG_BLOCKS):

@@ -117,6 +117,8 @@ def _bring(sources: list[Path], rpc: str, mode: str, *, renewal: bool, **given: 
     (how,) = modes_of(mode) if "," not in mode else (None,)
     if how is None:
         raise ValueError("a key comes in by one mode at a time")
+    if how is Mode.OPTIMISTIC:
+        raise ValueError("such keys are proposed, and come in if nobody objects: vml tee proposal")
     endorsements, quoted = [], None
     if how is Mode.QUORUM:
         _require_none(given, ("rules", "policy", "nonce", "block", "certificate", "zk_journal", "zk_proof"), "quorum")
@@ -222,6 +224,59 @@ def revoke(
     out.result(value, lambda console: show.revoked(console, value))
 
 
+def rotate(
+    epoch: Annotated[int, typer.Argument(metavar="EPOCH", help="The lowest epoch of a key from now on.", min=1)],
+    deployment: Annotated[
+        Path, typer.Option("--deployment", metavar="FILE", help="What `vml contract deploy MODEL --rules` wrote.")
+    ],
+    rpc: Rpc,
+    keystore: Keystore = None,
+    confirmations: Confirmations = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """As the owner: end all keys of the model of lower epochs at once, under all rules. There is no way back."""
+    from vml.chain.steps import alone
+    from vml.chain.tee_keys import TeeKeys
+
+    out = Output(as_json, quiet)
+    signer = work.require_signer(keystore)
+    with alone(deployment):
+        state = work.read_deployment(deployment)
+        place, model = work.place_of(state), bytes.fromhex(state.model["model"][2:])
+        chain = work.chain_of(rpc, place.chain_id, signer, confirmations)
+        TeeKeys(chain, deployment, out.note).raise_epoch(place, model, epoch)
+    value = {"minimum_epoch": epoch, "model": hexed(model), "chain_id": place.chain_id, "owner": place.owner}
+    out.result(value, lambda console: show.rotated(console, value))
+
+
+def recheck(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The key, with the quote that came in.")],
+    deployment: Annotated[
+        Path, typer.Option("--deployment", metavar="FILE", help="What `vml contract deploy MODEL --rules` wrote.")
+    ],
+    rules: Annotated[Path, typer.Option("--rules", metavar="FILE", help="Under which it came in.")],
+    rpc: Rpc,
+    keystore: Keystore = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Have the quote of a key that a contract let in checked again: it ends if that is not genuine now. Anybody."""
+    from vml.chain.tee_keys import TeeKeys
+    from vml.chain.tee_rules import Rules
+
+    out = Output(as_json, quiet)
+    under = Rules.load(rules)
+    place, key = work.read_place(deployment, None, None, None, under), work.read_key(source)
+    signer = work.require_signer(keystore)
+    chain = work.chain_of(rpc, place.chain_id, signer)
+    name = TeeKeys(chain, None, out.note).end_by_recheck(place, under, key.certificate, key.evidence.data)
+    value = {"ended": True, "record": hexed(name), "key_id": hexed(key.certificate.key_id), "chain_id": place.chain_id}
+    out.result(value, lambda console: show.ended(console, value))
+
+
 def status(
     deployment: Annotated[
         Path, typer.Argument(metavar="DEPLOYMENT", help="What `vml contract deploy MODEL --rules` wrote.")
@@ -281,7 +336,7 @@ def status(
 
 def add_to(app: typer.Typer) -> None:
     """Make these commands of a group."""
-    for command in (admit, renew, revoke, status):
+    for command in (admit, renew, revoke, rotate, recheck, status):
         app.command()(command)
 
 

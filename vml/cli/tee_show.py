@@ -121,6 +121,16 @@ def revoked(console: Any, value: dict[str, Any]) -> None:
     console.print(rows)
 
 
+def rotated(console: Any, value: dict[str, Any]) -> None:
+    """Say which keys are out for good."""
+    headline(console, "rotated", f"keys of epochs below {value['minimum_epoch']} on chain {value['chain_id']}")
+
+
+def ended(console: Any, value: dict[str, Any]) -> None:
+    """Say that a key's evidence is not what it was."""
+    headline(console, "ended", f"{value['key_id']} on chain {value['chain_id']}; it may be admitted again", "yellow")
+
+
 def keys(console: Any, value: dict[str, Any]) -> None:
     """List the keys of a model."""
     headline(console, f"{len(value['keys'])} keys", f"for {value['model']} on chain {value['chain_id']}")
