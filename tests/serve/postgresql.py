@@ -85,7 +85,7 @@ class PostgreSQL:
 
     def remove(self) -> None:
         """Stop it for good."""
-        self.stop()
+        self.stop(signal.SIGQUIT)
         shutil.rmtree(self._folder)
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:

@@ -7,11 +7,13 @@ nobody knows whether it took place. So each piece of work looks first whether it
 from __future__ import annotations
 
 import os
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import pg8000
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -30,6 +32,7 @@ _APPENDS = 0x766D6C5F6C6F67
 _BUSY_S = 30
 _TRANSIENT = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "08003", "08006"})
 """SQLSTATE of what passes: serialisation, deadlock, lock, shutdown, too many connections, broken connections."""
+_RAW = (ConnectionError, TimeoutError, struct.error, pg8000.Error)
 _BROKEN = frozenset({"57P01", "57P02", "57P03", "08003", "08006"})
 
 
@@ -56,7 +59,7 @@ class Database:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
-            self._engine = create_engine(self._url, pool_pre_ping=True, connect_args={"timeout": 10})
+            self._engine = create_engine(self._url, pool_pre_ping=True, connect_args={"timeout": _BUSY_S})
             event.listen(self._engine, "handle_error", _recognise_broken)
             event.listen(self._engine, "begin", _begin_postgresql)
         self._writing = self._engine.execution_options(vml_writes=True)
@@ -149,6 +152,9 @@ def _refusing() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise StoreUnavailable(f"the database failed: {_words(error)}", passes=_passes(error)) from None
+    except _RAW as error:
+        # pg8000 lets these through where a connection breaks; SQLAlchemy takes them for nobody's.
+        raise StoreUnavailable(f"the connection broke: {type(error).__name__}", passes=True) from None
 
 
 def _parse(url: str) -> URL:
