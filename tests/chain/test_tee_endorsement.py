@@ -9,15 +9,19 @@ import pytest
 from eth_account.messages import encode_typed_data
 
 from tests.chain import tee_world as world
+from tests.tee import forge_nvidia
 from vml import canonical
 from vml.chain import artifacts
 from vml.chain.embedded import GENESIS_TIME
 from vml.chain.tee_endorsement import Admission, Endorsement, Place, endorse, gather
-from vml.chain.tee_evidence import ENDLESS, Finding, KeyEvidence, certificate_words, judge
+from vml.chain.tee_evidence import ENDLESS, Finding, KeyEvidence, certificate_words, finding_of, judge
 from vml.errors import ChainError, EvidenceRejected, MalformedProof, ProofRejected
 from vml.keccak import keccak256
 from vml.tee.anchors import TrustAnchors
+from vml.tee.appraisal import GpuFirmware, NvidiaSection
 from vml.tee.binding import KeyCertificate
+from vml.tee.gpus import gpu_nonce, gpus_digest
+from vml.tee.nvidia.report import read_report
 from vml.tee_sim import anchors, matching_policy, simulate
 
 HERE = Place(31337, "0xCcCCccccCCCCcCCCCCCcCcCccCcCCCcCcccccccC", "0xaAaAaAaaAaAaAaaAaAAAAAAAAaaaAaAaAaaAaaAa")
@@ -245,3 +249,53 @@ def test_attestors_who_signed_something_else(changes: dict[str, Any], words: str
     two = world.endorsed(HERE, INSIDE, FOUND, 0, 1)
     with pytest.raises(ValueError, match=words):
         gather([*two, endorse(replace(admission, **changes), world.attestor(2))])
+
+
+# ---- GPUs
+
+
+GPU_POLICY = world.policy().model_copy(
+    update={"nvidia": NvidiaSection(firmware=(GpuFirmware(driver=forge_nvidia.DRIVER, vbios=forge_nvidia.VBIOS),))}
+)
+ROOTS = TrustAnchors([*anchors(world.SEED).roots, *forge_nvidia.ANCHORS.roots])
+
+
+def with_gpus(*nonces: bytes, named: int | None = None) -> KeyEvidence:
+    """A key that names the GPUs that answered; `named` leaves out all but so many."""
+    at, base = forge_nvidia.NOW, world.enclave(at=forge_nvidia.NOW).certificate
+    certificate = replace(base, policy_id=GPU_POLICY.policy_id)
+    gpus = [
+        replace(forge_nvidia.GpuForgery(), nonce=gpu_nonce(certificate.public_key, nonce)).evidence()
+        for nonce in nonces
+    ]
+    ids = [read_report(gpu.data).evidence_id for gpu in gpus[:named]]
+    certificate = replace(certificate, gpus=gpus_digest(ids) if ids else None)
+    evidence = simulate("tdx", report_data=certificate.digest() + world.NONCE, seed=world.SEED, at=at)
+    return KeyEvidence(certificate, world.NONCE, evidence, tuple(gpus))
+
+
+def judged_gpus(shown: KeyEvidence) -> Any:
+    return judge(shown, GPU_POLICY, ROOTS, forge_nvidia.NOW, world.NONCE)
+
+
+def test_a_key_beside_a_gpu() -> None:
+    shown = with_gpus(world.NONCE)
+    results = judged_gpus(KeyEvidence.from_bytes(shown.to_bytes()))
+    assert [str(result.claims.kind) for result in results] == ["tdx", "nvidia"]
+    found = finding_of(results, 5)
+    assert found.evidence == results[0].evidence_id
+    assert found.collateral_end == min(result.not_after for result in results)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        with_gpus(bytes(32)),  # it answered another nonce
+        with_gpus(world.NONCE, named=0),  # the key names none
+        replace(with_gpus(world.NONCE), gpus=()),  # the key names one, and none is shown
+        with_gpus(world.NONCE, world.NONCE, named=1),  # the same one twice
+    ],
+)
+def test_a_gpu_that_does_not_belong_to_the_key(shown: KeyEvidence) -> None:
+    with pytest.raises(EvidenceRejected, match=r"GPU_BINDING|NONCE_MISMATCH"):
+        judged_gpus(shown)

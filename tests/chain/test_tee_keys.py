@@ -134,6 +134,13 @@ def test_the_mode_is_found_on_the_chain() -> None:
     assert encode_receipt(INSIDE.sign(), Mode.ZK)[4:6] == bytes([1, 3])
 
 
+def test_runs_of_another_engine_have_no_contract() -> None:
+    stage = Stage()
+    stage.admit()
+    with pytest.raises(ChainError, match="not of tee/float/1"):
+        stage.verify(replace(INSIDE.sign(), scheme="tee/float/1"))
+
+
 # ---- twice, again, later
 
 
