@@ -13,6 +13,7 @@ import { figures } from "./views/figures.js";
 const PAGES = { models, jobs, claims, claim, verify, figures };
 const main = document.getElementById("main");
 let leaving = new AbortController();
+let came = false;
 
 async function show() {
   leaving.abort();
@@ -37,7 +38,9 @@ async function show() {
   main.replaceChildren(content);
   main.removeAttribute("aria-busy");
   document.title = `${main.querySelector("h1")?.textContent ?? "vml"} · vml`;
-  main.focus({ preventScroll: true });
+  // Whoever has just come starts at the top; whoever followed a link, at what it led to.
+  if (came) main.focus({ preventScroll: true });
+  came = true;
 }
 
 function refusal(error) {
@@ -64,7 +67,7 @@ document.getElementById("key").addEventListener("click", askForKey);
 const theme = document.getElementById("theme");
 function dress(dark) {
   document.documentElement.dataset.theme = dark ? "dark" : "light";
-  theme.setAttribute("aria-pressed", String(dark));
+  theme.textContent = dark ? "Light" : "Dark";
 }
 const system = matchMedia("(prefers-color-scheme: dark)");
 const chosen = localStorage.getItem("vml-theme");
