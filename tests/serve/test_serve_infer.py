@@ -196,3 +196,11 @@ def test_a_restarted_server_keeps_its_key_and_goes_on_counting(tiny: Any, tmp_pa
 def test_two_servers_never_share_a_data_folder(tiny: Any, tmp_path: Path) -> None:
     with running(tiny, tmp_path), pytest.raises(ValueError, match="another server"), running(tiny, tmp_path):
         pass
+
+
+def test_fp16_has_no_form_in_json(served: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = served.server.models["tiny"]
+    monkeypatch.setitem(model.datatypes, "x", "FP16")
+    refused = served.infer(body={"inputs": [{**INPUT, "datatype": "FP16"}]})
+    assert refused.status_code == 400
+    assert "binary" in refused.json()["error"]

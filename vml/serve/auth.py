@@ -191,7 +191,7 @@ class _Tokens:
 
         try:
             claims = await asyncio.to_thread(self._claims, token) if self._fetched else self._claims(token)
-        except (jwt.PyJWTError, ValueError, TypeError):
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError):
             raise Rejected(401, "this token is not accepted", headers=_UNAUTHENTICATED) from None
         roles = claims.get(self._oidc.roles_claim, [INFER, READ])
         if not isinstance(roles, list):

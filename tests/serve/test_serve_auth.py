@@ -1,0 +1,389 @@
+"""Who may come in: API keys, bearer tokens, certificates; what nobody may see."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hmac
+import io
+import json
+import logging
+import ssl
+import sys
+import time
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from tests.serve.running import INPUT, Running, running
+from vml.serve import auth, logs
+from vml.serve.settings import Access, Oidc, Settings
+
+ISSUER, AUDIENCE = "https://issuer.test", "vml"
+
+
+# ---- API keys
+
+
+@pytest.fixture(scope="module")
+def keys() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture(scope="module")
+def guarded(tiny: Any, keys: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("guarded")
+    entries = []
+    for name, roles in {
+        "clinic": [auth.INFER, auth.READ],
+        "other": [auth.INFER, auth.READ],
+        "auditor": [auth.READ, auth.AUDIT],
+        "operator": [auth.INFER, auth.OPERATE],
+        "reader": [auth.READ],
+    }.items():
+        keys[name], entry = auth.new_key(name, roles)
+        entries.append(json.loads(entry))
+    (folder / "keys.json").write_text(json.dumps({"keys": entries}))
+    with running(tiny, folder / "data", access=Access(keys_file=folder / "keys.json")) as server:
+        yield server
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_nobody_comes_in_without_a_key(guarded: Running) -> None:
+    for headers in ({}, bearer("vml_wrong"), {"X-API-Key": ""}, bearer("x" * 20_000), {"Authorization": "Basic abc"}):
+        for path in ("/v2", "/v2/models/tiny", "/v1/claims", "/metrics", "/openapi.json", "/v1/jobs/" + "0" * 32):
+            refused = guarded.http.get(path, headers=headers)
+            assert refused.status_code == 401
+            assert refused.headers["WWW-Authenticate"] == "Bearer"
+            assert set(refused.json()) == {"error"}
+    assert guarded.infer().status_code == 401
+    assert guarded.http.get("/v2/health/live").status_code == 200
+    assert guarded.http.get("/v2/health/ready").status_code == 200
+
+
+def test_a_key_comes_in_either_header(guarded: Running, keys: dict[str, str]) -> None:
+    assert guarded.http.get("/v2", headers=bearer(keys["clinic"])).status_code == 200
+    assert guarded.http.get("/v2", headers={"X-API-Key": keys["clinic"]}).status_code == 200
+    assert guarded.http.get("/v2", headers={"Authorization": f"bearer {keys['clinic']}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v2", {"clinic", "auditor", "reader"}),
+        ("POST", "/v2/models/tiny/infer", {"clinic", "operator"}),
+        ("GET", "/v1/models", {"clinic", "auditor", "reader"}),
+        ("GET", "/v1/claims", {"auditor"}),
+        ("GET", "/v1/claims/0x" + "00" * 32, {"clinic", "auditor", "reader"}),
+        ("GET", "/v1/proofs/0x" + "00" * 32, {"clinic", "auditor", "reader"}),
+        ("POST", "/v1/proofs/0x" + "00" * 32, {"clinic", "operator"}),
+        ("GET", "/v1/jobs", {"auditor"}),
+        ("GET", "/v1/jobs/" + "0" * 32, {"clinic", "auditor", "reader"}),
+        ("DELETE", "/v1/jobs/" + "0" * 32, {"clinic", "operator"}),
+        ("GET", "/v1/jobs/" + "0" * 32 + "/events", {"clinic", "auditor", "reader"}),
+        ("POST", "/v1/verify?model=tiny", {"clinic", "auditor", "reader"}),
+        ("GET", "/metrics", {"operator"}),
+    ],
+)
+def test_roles(guarded: Running, keys: dict[str, str], method: str, path: str, allowed: set[str]) -> None:
+    for name in ("clinic", "auditor", "operator", "reader"):
+        response = guarded.http.request(method, path, headers=bearer(keys[name]))
+        assert (response.status_code == 403) is (name not in allowed), name
+        assert response.status_code != 401
+
+
+def test_every_route_asks_who_it_is(guarded: Running, keys: dict[str, str]) -> None:
+    """Also those that are added later."""
+    document = guarded.http.get("/openapi.json", headers=bearer(keys["reader"])).json()
+    for path, operations in document["paths"].items():
+        if path.startswith(("/v2/health/", "/console")) or path == "/":
+            continue
+        for method in operations:
+            place = path.replace("{", "").replace("}", "")
+            assert guarded.http.request(method, place).status_code == 401, (method, path)
+
+
+def test_somebody_elses_job_is_not_cancelled(guarded: Running, keys: dict[str, str]) -> None:
+    said = guarded.said({"prove": "always", "nonce": "mine"}, headers=bearer(keys["clinic"]))
+    path = f"/v1/jobs/{said['vml_job']}"
+    assert guarded.http.delete(path, headers=bearer(keys["other"])).status_code == 403
+    assert guarded.http.delete(path, headers=bearer(keys["clinic"])).json()["state"] == "cancelled"
+    rows = guarded.http.get("/v1/claims", headers=bearer(keys["auditor"])).json()["claims"]
+    assert rows[0]["client"] == "clinic"
+
+
+def test_idempotency_keys_are_each_clients_own(guarded: Running, keys: dict[str, str]) -> None:
+    mine = guarded.said({"nonce": "a"}, headers={**bearer(keys["clinic"]), "Idempotency-Key": "same"})
+    yours = guarded.said({"nonce": "b"}, headers={**bearer(keys["other"]), "Idempotency-Key": "same"})
+    assert mine["vml_claim"] != yours["vml_claim"]
+
+
+def test_the_file_holds_no_key_and_other_files_are_refused(tmp_path: Path) -> None:
+    key, entry = auth.new_key("clinic", [auth.READ], 5.0, 10)
+    assert key.startswith("vml_")
+    assert key not in entry
+    good = json.loads(entry)
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"keys": [good]}))
+    (principal,) = auth.read_keys(path).values()
+    assert principal == auth.Principal("clinic", frozenset({"read"}), 5.0, 10)
+    for wrong in (
+        "", "[]", '{"keys": []}', '{"keys": [1]}', json.dumps({"keys": [good, good]}), "[" * 100_000,
+        *(json.dumps({"keys": [{**good, **change}]}) for change in (
+            {"key": "x"}, {"sha256": "00"}, {"sha256": good["sha256"].upper()}, {"roles": []}, {"roles": ["root"]},
+            {"roles": "read"}, {"name": ""}, {"name": "a\nb"}, {"requests_per_second": -1}, {"burst": 0},
+            {"requests_per_second": True},
+        )),
+    ):  # fmt: skip
+        path.write_text(wrong)
+        with pytest.raises(ValueError):
+            auth.read_keys(path)
+
+
+# ---- an open server
+
+
+def test_an_open_server_answers_under_local_names_only(tiny: Any, tmp_path: Path) -> None:
+    with running(tiny, tmp_path) as server:
+        for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", ""):
+            assert server.http.get("/v2", headers={"Host": host}).status_code in (400, 403)
+        for host in ("localhost", "127.0.0.1:1234", "[::1]:80"):
+            assert server.http.get("/v2", headers={"Host": host}).status_code == 200
+        # What a page of another site can send without asking first.
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+            refused = server.http.post("/v2/models/tiny/infer", content=b"{}", headers={"Content-Type": kind})
+            assert refused.status_code == 415
+
+
+def test_a_server_that_others_reach_needs_to_know_them(tmp_path: Path) -> None:
+    models = {"m": tmp_path}
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
+        with pytest.raises(ValueError, match="unsafe-open"):
+            Settings(models=models, data=tmp_path, host=host)
+        Settings(models=models, data=tmp_path, host=host, access=Access(unsafe_open=True))
+        Settings(models=models, data=tmp_path, host=host, access=Access(keys_file=tmp_path / "keys.json"))
+    for host in ("127.0.0.1", "::1", "localhost", "127.8.8.8"):
+        Settings(models=models, data=tmp_path, host=host)
+
+
+# ---- bearer tokens
+
+
+def pem(key: Any) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@pytest.fixture(scope="module")
+def issuer_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture(scope="module")
+def jwks(issuer_key: rsa.RSAPrivateKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(issuer_key.public_key()))
+    path = tmp_path_factory.mktemp("issuer") / "jwks.json"
+    path.write_text(json.dumps({"keys": [{**key, "kid": "k1", "use": "sig", "alg": "RS256"}]}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def federated(tiny: Any, jwks: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    access = Access(oidc=Oidc(ISSUER, AUDIENCE, str(jwks)))
+    with running(tiny, tmp_path_factory.mktemp("federated"), access=access) as server:
+        yield server
+
+
+def token(key: Any, *, algorithm: str = "RS256", kid: str = "k1", **changes: Any) -> str:
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": int(time.time()) + 300, **changes}
+    claims = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": kid})
+
+
+def test_a_token_comes_in_with_its_roles(federated: Running, issuer_key: rsa.RSAPrivateKey) -> None:
+    assert federated.http.get("/v2", headers=bearer(token(issuer_key))).status_code == 200
+    assert federated.infer(headers=bearer(token(issuer_key))).status_code == 200
+    assert federated.http.get("/v1/claims", headers=bearer(token(issuer_key))).status_code == 403
+    auditor = bearer(token(issuer_key, roles=["audit", "read", "made-up", 5]))
+    assert federated.http.get("/v1/claims", headers=auditor).status_code == 200
+    assert federated.infer(headers=auditor).status_code == 403
+    assert federated.http.get("/v2", headers=bearer(token(issuer_key, roles="read"))).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "https://other.test"}, {"aud": "somebody"}, {"exp": 1000}, {"exp": None}, {"sub": None}, {"aud": None},
+        {"iss": None}, {"kid": "k2"}, {"nbf": 9_999_999_999}, {"algorithm": "RS512"}, {"algorithm": "PS256"},
+    ],
+)  # fmt: skip
+def test_other_tokens_do_not(federated: Running, issuer_key: rsa.RSAPrivateKey, changes: dict[str, Any]) -> None:
+    assert federated.http.get("/v2", headers=bearer(token(issuer_key, **changes))).status_code == 401
+
+
+def shared_secret(good: str, public: bytes) -> str:
+    """A token signed with the public key as if that were a secret that both sides share."""
+
+    def text(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    signed = text(json.dumps({"alg": "HS256", "typ": "JWT", "kid": "k1"}).encode()) + "." + good.split(".")[1]
+    return signed + "." + text(hmac.digest(public, signed.encode(), "sha256"))
+
+
+def test_tokens_of_other_keys_and_unsigned_ones_do_not(
+    federated: Running, issuer_key: rsa.RSAPrivateKey, jwks: Path
+) -> None:
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = issuer_key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    good = token(issuer_key)
+    head, body, signature = good.split(".")
+    tokens = [
+        token(other),
+        shared_secret(good, public),
+        token(None, algorithm="none"),
+        f"{head}.{body}.",
+        f"{head}.{body}.{signature[:-4]}AAAA",
+        "a.b.c",
+        "..",
+    ]
+    for text in tokens:
+        assert federated.http.get("/v2", headers=bearer(text)).status_code == 401
+
+
+def test_weak_algorithms_are_no_choice(jwks: Path) -> None:
+    for algorithms in (("HS256",), ("none",), ("RS256", "HS512"), ()):
+        with pytest.raises(ValueError, match="algorithms"):
+            auth.Guard(Access(oidc=Oidc(ISSUER, AUDIENCE, str(jwks), algorithms)))
+    with pytest.raises(ValueError, match="https"):
+        auth.Guard(Access(oidc=Oidc(ISSUER, AUDIENCE, "http://issuer.test/jwks")))
+
+
+# ---- certificates
+
+
+def certificate(name: str, issuer: Any = None, *, authority: bool = False) -> tuple[Any, Any]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    signer_name, signer_key = (subject, key) if issuer is None else (issuer[0].subject, issuer[1])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signer_name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(authority, None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_key.public_key()), critical=False)
+    )
+    if authority:
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        builder = builder.add_extension(usage, critical=True)
+    else:
+        local = x509.IPAddress(ip_address("127.0.0.1"))
+        builder = builder.add_extension(x509.SubjectAlternativeName([local]), critical=False)
+    return builder.sign(signer_key, hashes.SHA256()), key
+
+
+def written(folder: Path, name: str, pair: tuple[Any, Any]) -> tuple[Path, Path]:
+    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
+    cert.write_bytes(pair[0].public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(pem(pair[1]))
+    return cert, key
+
+
+def test_mutual_tls(tiny: Any, tmp_path: Path) -> None:
+    authority, stranger = certificate("authority", authority=True), certificate("stranger", authority=True)
+    ca, _ = written(tmp_path, "ca", authority)
+    cert, key = written(tmp_path, "server", certificate("server", authority))
+    mine = written(tmp_path, "client", certificate("client", authority))
+    theirs = written(tmp_path, "theirs", certificate("theirs", stranger))
+    access = Access(certificate=cert, private_key=key, client_ca=ca)
+
+    def context(pair: tuple[Path, Path] | None) -> ssl.SSLContext:
+        made = ssl.create_default_context(cafile=str(ca))
+        if pair is not None:
+            made.load_cert_chain(*map(str, pair))
+        return made
+
+    with running(tiny, tmp_path / "data", access=access, verify=context(mine)) as server:
+        answer = server.infer()
+        assert answer.status_code == 200
+        assert "Strict-Transport-Security" in answer.headers
+        for pair in (None, theirs):
+            with httpx.Client(base_url=server.url, verify=context(pair)) as http, pytest.raises(httpx.TransportError):
+                http.get("/v2")
+
+
+# ---- the log
+
+
+def test_the_log_holds_no_input_path_or_key(tiny: Any, tmp_path: Path) -> None:
+    key, entry = auth.new_key("clinic", list(auth.ROLES))
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [json.loads(entry)]}))
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.Lines(as_json=True))
+    loggers = [logging.getLogger(name) for name in (*logs.LOGGERS, "asyncio", "sqlalchemy", "filelock")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+    secret = 0.123456789
+    try:
+        with running(tiny, tmp_path / "data", access=Access(keys_file=tmp_path / "keys.json")) as server:
+            server.http.headers.update(bearer(key))
+            body = {"inputs": [{**INPUT, "data": [secret, 99.875, 0, 0]}]}
+            assert server.infer(body=body).status_code == 422
+            body["inputs"][0]["data"][1] = 0
+            assert server.infer({"nonce": "hush-hush"}, body=body).status_code == 200
+            assert server.infer({"colour": "hush-hush"}, body=body).status_code == 400
+            server.http.get("/v1/claims/hush-hush")
+            server.http.get("/hush-hush?hush=hush-hush")
+            server.server.models["tiny"].answer = lambda *_: 1 / 0  # type: ignore[method-assign,assignment]
+            assert server.infer({"nonce": "hush-hush"}, body=body).json() == {
+                "error": "a defect of the server; its log says where"
+            }
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+    text = stream.getvalue()
+    events = [json.loads(line) for line in text.splitlines()]
+    assert {"method": "POST", "route": "/v2/models/{name}/infer", "status": 200, "client": "clinic"}.items() <= next(
+        event for event in events if event.get("status") == 200 and event.get("method") == "POST"
+    ).items()
+    assert [event["kind"] for event in events if event["event"] == "defect"] == ["ZeroDivisionError"]
+    for word in ("0.1234", "99.875", "hush", key, key[4:12], "division"):
+        assert word not in text, word
+
+
+def test_words_of_errors_stay_out_of_the_log() -> None:
+    try:
+        raise ValueError("the secret 4711")
+    except ValueError:
+        record = logging.getLogger("vml").makeRecord("vml", logging.ERROR, "f", 1, "it\nbroke", (), True)
+        record.exc_info = sys.exc_info()
+    for as_json in (True, False):
+        line = logs.Lines(as_json).format(record)
+        assert "4711" not in line
+        assert "ValueError" in line
+        assert "\n" not in line
