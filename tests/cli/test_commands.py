@@ -250,7 +250,7 @@ def test_prove_refuses_before_it_works(compiled: Path, input_file: Path, tmp_pat
     common = ["prove", compiled, input_file]
     assert vml(*common, "-o", tmp_path / "no" / "p.json").code == 2
     assert vml(*common, "-o", tmp_path).code == 2
-    assert vml(*common, "-o", tmp_path / "p", "--executor", "ray://x").code == 4
+    assert vml(*common, "-o", tmp_path / "p", "--executor", "ray://x").code == 2
     assert vml(*common, "-o", tmp_path / "p", "--backend", "magic").code == 2
     assert vml(*common, "-o", tmp_path / "p", "--private", "weather").code == 2
     assert vml(*common, "-o", tmp_path / "p", "--private", "input", "--hash-input").code == 2

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from ray_cluster import RunningCluster, running_cluster
-from ray_world import Ran, World
 
+from tests.cli.stand_in import tiny_onnx
+from tests.ray import holders
+from tests.ray.ray_cluster import ALONE, RunningCluster, running_cluster
+from tests.ray.ray_world import Ran, World
 from vml import api
 
 CIRCUIT = Path(__file__).parents[2] / "circuits" / "breast-cancer-mlp"
@@ -29,9 +33,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
+def alone() -> Iterator[None]:
+    """This process, too, speaks to loopback only; Ray reads that once, when it is loaded."""
+    before = dict(os.environ)
+    os.environ.update(ALONE)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, marks: Path) -> Iterator[RunningCluster]:
     """Two nodes of one core each, with a cache of their own: they share no file with the caller."""
-    with running_cluster("1", "1", environment={"VML_CACHE_DIR": str(tmp_path_factory.mktemp("nodes"))}) as started:
+    with running_cluster(
+        "1", "1", environment={"VML_CACHE_DIR": str(tmp_path_factory.mktemp("nodes")), holders.MARKS: str(marks)}
+    ) as started:
         yield started
 
 
@@ -48,3 +64,14 @@ def run_vml(world: World) -> Callable[..., Ran]:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Any:
+    """A model of eight weights."""
+    return api.compile(tiny_onnx(), input_range=(-4.0, 4.0))
+
+
+@pytest.fixture(scope="session")
+def marks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("marks")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-START_S = 120
+ROOT = Path(__file__).parents[2]
 OBJECT_STORE_BYTES = 150 << 20
 
 # Nothing listens beyond loopback, nothing is reported, and who has no token is refused.
@@ -69,7 +69,8 @@ def running_cluster(*nodes: str, environment: dict[str, str]) -> Iterator[Runnin
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, **ALONE, **environment},
+        # Workers load what tests define: liars, for example.
+        env={**os.environ, **ALONE, "PYTHONPATH": str(ROOT), **environment},
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray_cluster import ALONE
+from tests.ray.ray_cluster import ALONE
 
 
 @dataclass(frozen=True)

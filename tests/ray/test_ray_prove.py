@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ray_cluster import RunningCluster
-from ray_world import Ran, World
+
+from tests.ray.ray_cluster import RunningCluster
+from tests.ray.ray_world import Ran, World
 
 Run = Callable[..., Ran]
 

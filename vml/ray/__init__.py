@@ -7,13 +7,14 @@ comes back is bytes that the caller checks. `docs/serve-ray.md` says what a Ray 
 from __future__ import annotations
 
 from vml.ray.checking import check, claim_of, claims_of
-from vml.ray.cluster import Cluster, Need, connect, is_ray
+from vml.ray.cluster import Cluster, Need, address_of, connect, is_ray
 from vml.ray.proving import Made, keep_opening, prove_each, prove_together
 
 __all__ = [
     "Cluster",
     "Made",
     "Need",
+    "address_of",
     "check",
     "claim_of",
     "claims_of",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import socket
 import warnings
@@ -121,14 +122,15 @@ def connect(executor: str, *, cpus: int | None = None) -> Iterator[Cluster]:
         ValueError: none of these.
         BackendUnavailable: Ray is not installed, or the cluster cannot be reached.
     """
-    address = _address(executor)
+    address = address_of(executor)
     if address == "local":
         for name, value in ALONE.items():
             os.environ.setdefault(name, value)
     # Nobody is told that or how Ray is used, whatever the environment says.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     logging.getLogger("ray").setLevel(logging.ERROR)
-    _require_answer(address)
+    if address != "local":
+        _require_answer(address)
     try:
         import ray
     except ImportError as error:
@@ -152,15 +154,14 @@ def connect(executor: str, *, cpus: int | None = None) -> Iterator[Cluster]:
         ray.shutdown()
 
 
-def _address(executor: str) -> str:
+def address_of(executor: str) -> str:
     """The address as `ray.init` takes it. Raises ValueError."""
     if executor == "ray":
         return "local"
-    if executor.startswith("ray://") and len(executor) > len("ray://"):
-        return executor
-    if executor.startswith("ray:") and executor[4:] and not executor.startswith("ray:/"):
-        return executor[4:]
-    raise ValueError(f"executor {executor!r}: give {FORMS}")
+    found = re.fullmatch(r"ray:(//)?([^/\s]+:\d{1,5})", executor)
+    if found is None:
+        raise ValueError(f"executor {executor!r}: give {FORMS}")
+    return executor if found[1] else found[2]
 
 
 def _require_answer(address: str) -> None:
@@ -170,8 +171,6 @@ def _require_answer(address: str) -> None:
         BackendUnavailable: nobody does.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdecimal():
-        return
     try:
         socket.create_connection((host, int(port)), timeout=REACH_S).close()
     except OSError as error:

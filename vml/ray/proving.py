@@ -178,13 +178,13 @@ def _checked(
     if end.error is not None:
         return Made(index, None, b"", end.node, end.seconds, end.error)
     try:
-        proof = check(end.proof, keys, context, claims=claims, rows=rows, salt=_salt(end.opening))
+        proof = check(end.proof, keys, context, claims=claims, rows=rows, salt=salt_of(end.opening))
     except ProvingError as error:
         return Made(index, None, b"", end.node, end.seconds, ProvingError(f"node {end.node}: {error}"))
     return Made(index, proof, end.opening, end.node, end.seconds, None)
 
 
-def _salt(opening: bytes) -> bytes | None:
+def salt_of(opening: bytes) -> bytes | None:
     """The salt in an opening that a node sent. Raises ProvingError."""
     import json
 
