@@ -377,6 +377,11 @@ contract DcapAdmissionTest is TeeBench {
         attestation.set(false, "TCB revoked");
         tee.endByRecheck(ALICE, MODEL, rules, keyId, EPOCH, QUOTE);
         checkEqual(tee.keyOf(record).notAfter, NOW - 1, "over");
+        // Whatever it says besides: a no is a no.
+        record = admitWith(sgx());
+        attestation.set(false, sgx());
+        tee.endByRecheck(ALICE, MODEL, rules, keyId, EPOCH, QUOTE);
+        checkEqual(tee.keyOf(record).notAfter, NOW - 1, "over");
     }
 
     /// Whoever is asked cannot undo a revocation that it causes.
