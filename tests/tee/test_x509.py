@@ -87,6 +87,9 @@ def spoiled() -> dict[str, bytes]:
         "another line end in one": WINDOWS[: WINDOWS.index(b"END")] + CHAIN[CHAIN.index(b"END") :],
         "another line end of one": CHAIN[: CHAIN.index(b"-----\n-----") + 6]
         + WINDOWS[WINDOWS.index(b"-----\r\n-----") + 7 :],
+        "another line end inside the last": CHAIN[: CHAIN.rindex(b"-----BEGIN")]
+        + CHAIN[CHAIN.rindex(b"-----BEGIN") : -1].replace(b"\n", b"\r\n")
+        + b"\n",
         "another line end at the end": CHAIN[:-1] + b"\r\n",
         "a line of 63": CHAIN.replace(CHAIN[28:92] + b"\n", CHAIN[28:91] + b"\n" + CHAIN[91:92]),
         "one line": CHAIN[:28] + CHAIN[28:end].replace(b"\n", b"") + CHAIN[end:],
