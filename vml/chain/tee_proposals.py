@@ -74,6 +74,27 @@ class Proposed:
         """As the contract takes it."""
         return tuple(self.said.values())
 
+    def require_consistent(self, contract: str) -> None:
+        """Check that the id is that of all this, so that who signs or stakes on the id does so on what is shown.
+
+        Args:
+            contract: of proposals.
+
+        Raises:
+            ChainError: the node shows something else than was proposed.
+        """
+        (event,) = [item for item in artifacts.load(PROPOSALS).abi if item.get("name") == EVENT]
+        types = {item["name"]: abi.type_of(item) for item in event["inputs"]}
+        for what, expected, got in (
+            ("id", self.id, keccak256(abi.encode(["address", types["proposal"]], [contract, self.words]))),
+            ("rules", self.said["rules"], keccak256(abi.encode([types["rules"]], [self.rules]))),
+            ("terms", self.said["terms"], keccak256(abi.encode([types["terms"]], [self.terms]))),
+            ("certificate", self.said["certificate"], self.certificate.digest()),
+            ("evidence", self.said["evidence"], keccak256(self.evidence)),
+        ):
+            if expected != got:
+                raise ChainError(f"the node shows another {what} than was proposed: do not trust this node")
+
     @property
     def rules_id(self) -> bytes:
         """32 bytes."""
@@ -263,8 +284,7 @@ def proposals(
             challenger, until, status = chain.call(contract, known, "stateOf", values["id"])
             said = dict(zip(names, values["proposal"], strict=True))
             said |= {name: abi_address(said[name]) for name in ("proposer", "owner")}
-            # Whatever the node says, it is about these rules, terms, key and evidence, or the contract refuses it.
-            yield Proposed(
+            found = Proposed(
                 values["id"],
                 said,
                 values["rules"],
@@ -275,6 +295,9 @@ def proposals(
                 until,
                 abi_address(challenger),
             )
+            found.require_consistent(contract)
+            if (found.rules_id, said["owner"], found.certificate.model) == (rules, place.owner, model):
+                yield found
 
 
 def judge_proposal(found: Proposed, policy: AppraisalPolicy, anchors: TrustAnchors) -> str | None:
@@ -301,8 +324,6 @@ def judge_proposal(found: Proposed, policy: AppraisalPolicy, anchors: TrustAncho
         raise ValueError("a policy with max_age_s cannot be applied: a proposal does not say when its nonce was known")
     nonce, at = found.said["nonce"], found.said["proposedAt"]
     try:
-        if keccak256(found.evidence) != found.said["evidence"]:
-            raise ValueError("the node shows other bytes than were published")
         key = KeyEvidence(found.certificate, nonce, read_json(found.evidence))
         finding = finding_of(judge(key, policy, anchors, at, nonce), 0)
     except VerificationError as error:
