@@ -339,4 +339,7 @@ def judge_proposal(found: Proposed, policy: AppraisalPolicy, anchors: TrustAncho
 
 def _certificate(words: tuple[Any, ...]) -> KeyCertificate:
     algorithm, x, y, model, policy, epoch, not_after, gpus = words
-    return KeyCertificate(Algorithm(algorithm), x + y, model, policy, epoch, not_after, gpus if any(gpus) else None)
+    try:
+        return KeyCertificate(Algorithm(algorithm), x + y, model, policy, epoch, not_after, gpus if any(gpus) else None)
+    except ValueError as error:
+        raise ChainError(f"the node shows a certificate that no contract takes: {error}") from None
