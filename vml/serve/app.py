@@ -20,6 +20,7 @@ from vml.client.tensors import BadTensor
 from vml.errors import BackendUnavailable, OutOfRange, VmlError
 from vml.serve.auth import Guard
 from vml.serve.beacon import open_beacon
+from vml.serve.checkpoints import Checkpoints, load_log_key
 from vml.serve.engine import Served
 from vml.serve.executor import Executor, Work
 from vml.serve.gate import Gate
@@ -27,7 +28,8 @@ from vml.serve.limits import Rates, Rejected, Slots
 from vml.serve.metrics import Metrics
 from vml.serve.receipts import Signer, load_key
 from vml.serve.refusals import IdempotencyConflict, InputsNotKept, Overloaded, StoreUnavailable
-from vml.serve.routes import checking, claims, console, figures, inference, jobs
+from vml.serve.routes import certificates, checking, claims, console, figures, inference, jobs
+from vml.serve.routes import log as transparency
 from vml.serve.sampling import Refused
 from vml.serve.server import Server
 from vml.serve.settings import Proving, Settings
@@ -40,6 +42,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     inference.router,
     claims.router,
     jobs.router,
+    transparency.router,
+    certificates.router,
     checking.router,
     figures.router,
     console.router,
@@ -113,6 +117,7 @@ async def _start(
         raise ValueError(f"another server works in {settings.data}: give each a --data folder of its own") from None
     store = await asyncio.to_thread(Store.open, settings.url, max_jobs=settings.limits.jobs)
     parts.push_async_callback(asyncio.to_thread, store.close)
+    log_key = load_log_key(settings.data, settings.log_key, settings.log_name)
     writer = GroupWriter(store)
     parts.push_async_callback(asyncio.to_thread, writer.close)
     prover = make_executor(settings) if executor is None else executor
@@ -128,6 +133,7 @@ async def _start(
         guard=guard,
         store=store,
         writer=writer,
+        checkpoints=Checkpoints(store, log_key),
         executor=prover,
         watch=Watch(store.job),
         metrics=metrics,
@@ -163,7 +169,9 @@ def make_executor(settings: Settings) -> Executor:
         backends=tuple(sorted(settings.proving.backends)),
     )
     if settings.executor != "local":
-        raise BackendUnavailable(f"executor {settings.executor!r} is not available in this version; only local is")
+        from vml.serve.ray_executor import RayExecutor
+
+        return RayExecutor(work, settings.executor)
     if settings.workers == 0:
         return Nobody()
     from vml.serve.pool import Pool

@@ -147,8 +147,10 @@ class Settings:
         database: SQLAlchemy URL; None takes SQLite in `data`.
         host, port: where it listens; port 0 takes a free one.
         workers: processes that prove; 0 leaves proving to others that share the database.
-        executor: "local", "ray" or "ray://host:port".
+        executor: "local", "ray", "ray:host:port" or "ray://host:port".
         signing_key: PEM file; None takes the environment's or that of the data folder.
+        log_key: file with the key of the transparency log; None takes the environment's or that of the data folder.
+        log_name: of that log, such as ``example.com/log``; None takes its key's.
         epoch: of the receipts.
         keep_inputs_s: how long inputs are kept for proofs.
         keep_outputs: outputs are kept for readers of a claim.
@@ -167,6 +169,8 @@ class Settings:
     limits: Limits = Limits()
     access: Access = Access()
     signing_key: Path | None = None
+    log_key: Path | None = None
+    log_name: str | None = None
     epoch: int = 1
     keep_inputs_s: float = 7 * 86400.0
     keep_outputs: bool = True
@@ -181,8 +185,8 @@ class Settings:
                 raise ValueError(f"{name!r} is no name for a model: printable, without '/'")
         if self.workers < 0 or self.epoch < 1 or self.keep_inputs_s < 0:
             raise ValueError("workers and times are not negative, an epoch is at least 1")
-        if self.executor not in ("local", "ray") and not self.executor.startswith("ray://"):
-            raise ValueError(f"executor {self.executor!r}: local, ray or ray://host:port")
+        if self.executor not in ("local", "ray") and not self.executor.startswith("ray:"):
+            raise ValueError(f"executor {self.executor!r}: local, ray, ray:host:port or ray://host:port")
         if not (is_loopback(self.host) or self.access.guarded or self.access.unsafe_open):
             raise ValueError(
                 f"others reach {self.host}, and nothing says who may come in: give --keys, --oidc-… or --client-ca, "
