@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 import time
@@ -16,6 +17,15 @@ from vml.serve import log
 from vml.serve.records import Lease
 from vml.serve.refusals import StoreUnavailable
 from vml.serve.store import Store
+
+# pg8000 leaves the socket of a connection that broke to the collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture
