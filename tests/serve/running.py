@@ -32,6 +32,7 @@ class Running:
     url: str
     server: Server
     http: httpx.Client = field(repr=False)
+    listener: Any = field(repr=False)
 
     def infer(self, parameters: dict[str, Any] | None = None, **more: Any) -> httpx.Response:
         """Ask the model `tiny`."""
@@ -89,9 +90,9 @@ def running(model: Any, data: Path, *, verify: Any = True, cert: Any = None, **s
         url = process.url_of(how, listening)
         with httpx.Client(base_url=url, timeout=PATIENCE_S, verify=verify, cert=cert) as http:
             _wait_until_ready(app.state.server)
-            yield Running(url, app.state.server, http)
+            yield Running(url, app.state.server, http, app.state.listener)
     finally:
-        if not failed:
+        if not failed and not app.state.listener.should_exit:
             app.state.listener.handle_exit(signal.SIGTERM, None)
         thread.join(PATIENCE_S)
         listening.close()

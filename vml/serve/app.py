@@ -24,7 +24,7 @@ from vml.serve.checkpoints import Checkpoints, load_log_key
 from vml.serve.engine import Served
 from vml.serve.executor import Executor, Work
 from vml.serve.gate import Gate
-from vml.serve.limits import Rates, Rejected, Slots
+from vml.serve.limits import Rates, Reading, Rejected, Slots
 from vml.serve.metrics import Metrics
 from vml.serve.receipts import Signer, load_key
 from vml.serve.refusals import IdempotencyConflict, InputsNotKept, Overloaded, StoreUnavailable
@@ -52,6 +52,9 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 LOCK_FILE = "lock"
 COUNT_S, TIDY_S = 2.0, 60.0
+READING_BYTES = 256 << 20
+"""Of bodies that have not come to their end."""
+
 KEYS_KEPT_S = 86400.0
 """How long an idempotency key is remembered."""
 
@@ -138,6 +141,7 @@ async def _start(
         watch=Watch(store.job),
         metrics=metrics,
         rates=Rates(),
+        reading=Reading(settings.limits.body_bytes, settings.limits.body_s, READING_BYTES),
         slots=Slots(settings.limits.concurrent),
         checking=Slots(checking.AT_ONCE),
         beacon=None if proving.beacon is None else open_beacon(proving.beacon, proving.beacon_rounds),

@@ -36,6 +36,8 @@ class Rejected(Exception):
         super().__init__(error)
         self.status, self.error = status, error
         self.headers = dict(headers or {})
+        if status in (408, 413):
+            self.headers["Connection"] = "close"  # what is left of the body is nobody's business
         if retry_after_s is not None:
             self.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
 
@@ -96,43 +98,94 @@ class Slots:
             self.taken -= 1
 
 
-async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
+class Reading:
+    """Bodies that are being read: at most so many bytes of them all.
+
+    Args:
+        body_bytes: of one body.
+        body_s: seconds that one may take.
+        total_bytes: of all that have not come to their end.
+    """
+
+    def __init__(self, body_bytes: int, body_s: float, total_bytes: int) -> None:
+        self.body_bytes, self.body_s, self.total_bytes = body_bytes, body_s, max(body_bytes, total_bytes)
+        self.taken = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """A share of the total, given back at the block's end: a function that takes more bytes.
+
+        Raises:
+            Rejected: 429, by that function.
+        """
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            if self.taken + count > self.total_bytes:
+                raise Rejected(429, "too many large requests at once", retry_after_s=2)
+            mine += count
+            self.taken += count
+
+        try:
+            yield take
+        finally:
+            self.taken -= mine
+
+
+async def read_body(request: Request, reading: Reading, max_bytes: int | None = None) -> bytes:
     """The body of a request, refused as soon as it is too long or too late.
 
+    Args:
+        request: whose body.
+        reading: the server's bounds.
+        max_bytes: a lower bound of this route's own.
+
     Raises:
-        Rejected: 413 or 408.
+        Rejected: 413, 408, or 429 where too much is being read already.
     """
+    max_bytes = min(reading.body_bytes, max_bytes or reading.body_bytes)
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
         raise Rejected(413, f"a request has at most {max_bytes} bytes")
     chunks, size = [], 0
     try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > max_bytes:
-                    raise Rejected(413, f"a request has at most {max_bytes} bytes")
-                chunks.append(chunk)
+        with reading.share() as take:
+            async with asyncio.timeout(reading.body_s):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > max_bytes:
+                        raise Rejected(413, f"a request has at most {max_bytes} bytes")
+                    take(len(chunk))
+                    chunks.append(chunk)
     except TimeoutError:
-        raise Rejected(408, f"the request did not come within {seconds:g} s") from None
+        raise Rejected(408, f"the request did not come within {reading.body_s:g} s") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def timed_out(protocol: Any, seconds: float) -> type[Any]:
-    """A protocol class of uvicorn that closes connections on which no whole request head comes in time.
+def timed(protocol: Any, seconds: float) -> type[Any]:
+    """A protocol class of uvicorn that closes connections on which a request's head does not come to its end.
 
     Args:
         protocol: the class to extend.
-        seconds: from the connection's beginning to the end of its first head.
+        seconds: a first head has so long, later ones up to twice that.
     """
 
     class Timed(protocol):  # type: ignore[misc]
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            asyncio.get_running_loop().call_later(seconds, self._close_if_silent)
+            self._seen = self.cycle
+            asyncio.get_running_loop().call_later(seconds, self._look)
 
-        def _close_if_silent(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
+        def _look(self) -> None:
+            """Close the connection where, since the last look, there was part of a head and nothing more."""
+            if self.transport.is_closing():
+                return
+            idle = self.cycle is None or self.cycle.response_complete
+            if idle and self.cycle is self._seen and self.timeout_keep_alive_task is None:
                 self.transport.close()
+                return
+            self._seen = self.cycle
+            asyncio.get_running_loop().call_later(seconds, self._look)
 
     return Timed

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from vml.serve.limits import timed_out
+from vml.serve.limits import timed
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -106,7 +106,7 @@ async def serve(app: FastAPI, settings: Settings, listening: socket.socket, star
         config = uvicorn.Config(
             app,
             lifespan="off",
-            http=timed_out(H11Protocol, limits.body_s),
+            http=timed(H11Protocol, limits.body_s),
             ws="none",
             log_config=None,
             access_log=False,

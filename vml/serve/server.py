@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from vml.serve.auth import Guard, Principal
     from vml.serve.beacon import Beacon
+    from vml.serve.checkpoints import Checkpoints
     from vml.serve.engine import Served
     from vml.serve.executor import Executor
-    from vml.serve.limits import Rates, Slots
+    from vml.serve.limits import Rates, Reading, Slots
     from vml.serve.metrics import Metrics
     from vml.serve.receipts import Signer
     from vml.serve.records import Job
@@ -41,10 +42,12 @@ class Server:
         guard: tells who asks.
         store: of claims, jobs and proofs; its calls block.
         writer: remembers answers, many at once.
+        checkpoints: of the transparency log.
         executor: makes proofs.
         watch: follows jobs.
         metrics: figures.
         rates: of clients.
+        reading: bodies on their way.
         slots, checking: inferences and verifications at once.
         beacon: decides samples; None where there is none.
     """
@@ -55,10 +58,12 @@ class Server:
     guard: Guard
     store: Store
     writer: GroupWriter
+    checkpoints: Checkpoints
     executor: Executor
     watch: Watch
     metrics: Metrics
     rates: Rates
+    reading: Reading
     slots: Slots
     checking: Slots
     beacon: Beacon | None = None

@@ -59,12 +59,8 @@ async def verify(request: Request, expected: Annotated[Expected, Query()]) -> Re
     """Verify a proof file. Nothing of it is kept. A verdict is this server's word: verify yourself what matters."""
     principal_of(request, READ)
     server = server_of(request)
-    if server.checking.taken >= AT_ONCE:
-        raise Rejected(429, "proofs are being verified already", retry_after_s=2)
+    body = await read_body(request, server.reading, MAX_BYTES)
     with server.checking.one():
-        body = await read_body(
-            request, min(MAX_BYTES, server.settings.limits.body_bytes), server.settings.limits.body_s
-        )
         verdict = await asyncio.to_thread(_verdict, server, body, expected)
     server.metrics.verified.labels("verified" if verdict["verified"] else "refused").inc()
     return JSONResponse(verdict)

@@ -145,7 +145,7 @@ async def proof(request: Request, digest: str, which: Annotated[Which, Query()])
 
 async def _asked(request: Request) -> shapes.AskForProof:
     """The body, which may be missing."""
-    body = await read_body(request, MAX_ASK_BYTES, server_of(request).settings.limits.body_s)
+    body = await read_body(request, server_of(request).reading, MAX_ASK_BYTES)
     try:
         return shapes.AskForProof.model_validate_json(body or b"{}", strict=True)
     except ValueError:

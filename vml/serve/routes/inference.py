@@ -28,7 +28,7 @@ INFER_REFUSALS = shapes.refusals(400, 404, 408, 409, 413, 415)
 
 @router.get("/v2", response_model=shapes.ServerMetadata, responses=shapes.refusals())
 async def server_metadata(request: Request) -> Response:
-    """Who this is: the server's version, what it understands, and the key of its receipts."""
+    """Who this is: the server's version, what it understands, and the keys of its receipts and of its log."""
     principal_of(request, READ)
     server = server_of(request)
     signer = server.signer
@@ -36,6 +36,7 @@ async def server_metadata(request: Request) -> Response:
         "vml_key": "0x" + signer.public_key.hex(),
         "vml_key_id": "0x" + signer.key_id.hex(),
         "vml_epoch": signer.epoch,
+        "vml_log_key": str(server.checkpoints.key),
         "vml_prove": str(server.settings.proving.prove),
     }
     return JSONResponse(wire.server_metadata(request.app.version, said))
@@ -100,8 +101,8 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
     server = server_of(request)
     settings, headers = server.settings, request.headers
     served = server.model(name, version)
+    body = await read_body(request, server.reading)
     with server.slots.one():
-        body = await read_body(request, settings.limits.body_bytes, settings.limits.body_s)
         if not served.ready:
             raise Rejected(503, f"{served.name!r} is being made ready", retry_after_s=1)
         asked = wire.read_request(body, headers.get(HEADER_LENGTH), served, settings.proving.default)
