@@ -238,6 +238,13 @@ def test_reports_before_service_domains() -> None:
 # Step 10.
 
 
+@pytest.mark.parametrize("part", ["first_service_td", "service_td"])
+def test_service_domains_of_a_domains_life(part: str) -> None:
+    none = TdHistory(vm_id=0, td_id=bytes(32), first_service_td=bytes(48), service_td=bytes(48))
+    assert judged(tdx(history=none)).image == "image"
+    assert refused(tdx(history=replace(none, **{part: bytes(47) + b"\x01"}))) == Reason.SERVICE_TD_PRESENT
+
+
 def test_a_machine_in_a_partitioned_domain() -> None:
     inside = TdHistory(vm_id=1, td_id=bytes(32), first_service_td=bytes(48), service_td=bytes(48))
     assert refused(tdx(history=inside)) == Reason.VMPL_REFUSED
