@@ -97,6 +97,8 @@ def malformed() -> dict[str, bytes]:
         "nothing": b"",
         "no signatures": TEXT.encode(),
         "no last newline": note[:-1],
+        "another last character": note[:-1] + b"x",
+        "a signature of an empty line, alone": SIGNER.sign("\n")[2:],
         "an empty line at the end": note + b"\n",
         "another dash": note.replace("—".encode(), b"-"),
         "no space": note.replace("— ".encode(), "—".encode()),

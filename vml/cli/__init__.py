@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "contract": "Contracts that check proofs: generate, deploy, verify, list.",
     "dispute": "Claims with a bond: assert, watch, challenge, status.",
     "certify": "Sign what a model is worth, for how long; take it back.",
+    "audit": "Find a decision in a server's log; check that the log only grew.",
     "tee": "Evidence of trusted hardware: verify, forecast, simulate.",
     "serve": "Answer over HTTP with claims at once, and proofs behind.",
     "srs": "Import, fetch and list KZG set-up files.",

@@ -93,6 +93,12 @@ def serve(
     signing_key: Annotated[
         Path | None, typer.Option("--signing-key", metavar="PEM", help="Of receipts; default: VML_SERVE_KEY, or made.")
     ] = None,
+    log_key: Annotated[
+        Path | None, typer.Option("--log-key", metavar="FILE", help="Of the log; default: VML_LOG_KEY, or made.")
+    ] = None,
+    log_name: Annotated[
+        str | None, typer.Option("--log-name", metavar="NAME", help="Of the log, such as example.com/log.")
+    ] = None,
     epoch: Annotated[int, typer.Option("--epoch", min=1, help="Of the receipts' key.")] = 1,
     keep_inputs: Annotated[
         float, typer.Option("--keep-inputs", metavar="HOURS", min=0, help="Inputs are kept for proofs so long.")
@@ -176,6 +182,8 @@ def serve(
         ),
         access=_access(keys, tokens, tls_cert, tls_key, client_ca, unsafe_open),
         signing_key=signing_key,
+        log_key=log_key,
+        log_name=log_name,
         epoch=epoch,
         keep_inputs_s=keep_inputs * 3600,
         keep_outputs=keep_outputs,

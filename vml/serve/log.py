@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, select, update
 
 from vml import canonical
 from vml.errors import LogRejected
-from vml.serve.tables import log_checkpoints, log_entries, log_nodes
+from vml.serve.tables import claims, log_checkpoints, log_entries, log_nodes
 from vml.transparency import tree
 from vml.transparency.checkpoint import Checkpoint
 from vml.transparency.note import NoteSigner
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vml.serve.records import NewAnswer
 
 MAX_ENTRY_BYTES = 1 << 16
+MAX_ASKED = 100
 
 
 def entry(answer: NewAnswer, created_at: float) -> bytes:
@@ -106,6 +107,12 @@ def index_of(connection: Connection, claim: bytes) -> int | None:
     """Where the entry of a claim stands; None where there is none."""
     found = connection.execute(select(log_entries.c.index).where(log_entries.c.claim == claim)).scalar()
     return None if found is None else int(found)
+
+
+def asked_under(connection: Connection, context: bytes) -> list[bytes]:
+    """The claims that were asked under a context: the newest 100, the newest first."""
+    wanted = select(claims.c.digest).where(claims.c.context == context)
+    return list(connection.execute(wanted.order_by(claims.c.log_index.desc()).limit(MAX_ASKED)).scalars())
 
 
 def entries(connection: Connection, start: int, limit: int) -> list[bytes]:

@@ -46,6 +46,7 @@ claims = Table(
     Column("client", String(255), nullable=False),
     Index("claims_of_model", "model", "log_index"),
     Index("claims_of_name", "model_name", "log_index"),
+    Index("claims_of_context", "context", "log_index"),
 )
 
 inputs = Table(

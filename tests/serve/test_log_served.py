@@ -1,0 +1,513 @@
+"""The log over HTTP and `vml audit`: what it shows, and that an edited database, log or split view is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.serve.running import INPUT, Running, X, running
+from vml import canonical
+from vml.certificates.revocations import Revocations
+from vml.certificates.signing import new_key
+from vml.certificates.statement import EXACT, CertifiedIdentity, Scope, Statement
+from vml.claim import parse_bytes32
+from vml.cli import main
+from vml.serve.checkpoints import KEY_FILE, load_log_key
+from vml.serve.proving import Prover
+from vml.serve.sampling import nonce_context
+from vml.transparency import tree
+from vml.transparency.audit import context_of
+from vml.transparency.checkpoint import Checkpoint, open_checkpoint
+from vml.transparency.note import NoteSigner, VerifierKey
+
+CASE = "case 4711"
+HOUSE = "Example Testing House"
+DAY = 86_400
+
+
+@pytest.fixture
+def vml(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a command in this process: exit code, and what it printed."""
+
+    def run(*arguments: object) -> tuple[int, Any, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        asked = "--json" in arguments and captured.out
+        return code, json.loads(captured.out) if asked else captured.out, captured.err
+
+    return run
+
+
+def certificate(key: Any, model: bytes, now: int, serial: int = 1, **changes: Any) -> bytes:
+    said = {
+        "issuer": HOUSE,
+        "serial": serial.to_bytes(32, "big"),
+        "subject": "tiny",
+        "identities": (CertifiedIdentity(model, EXACT, "vml-int/1"),),
+        "accuracy": (),
+        "not_before": now - DAY,
+        "not_after": now + DAY,
+        "scope": Scope("tests"),
+    }
+    made: bytes = key.certificate(Statement(**{**said, **changes})).to_bytes()
+    return made
+
+
+@pytest.fixture(scope="module")
+def world(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Path, dict[str, Any]]]:
+    """A server with a decision about a case that was proved, others, and certificates."""
+    folder = tmp_path_factory.mktemp("audit")
+    shown = folder / "shown"
+    shown.mkdir()
+    now, key, stranger = int(time.time()), new_key("ed25519")[1], new_key("eip712")[1]
+    (folder / "house.pub").write_text(str(key.authority))
+    (shown / "good.json").write_bytes(certificate(key, tiny.commitment, now))
+    (shown / "old.json").write_bytes(certificate(key, tiny.commitment, now, 2, not_before=0, not_after=now - DAY))
+    (shown / "strange.json").write_bytes(certificate(stranger, tiny.commitment, now, 3))
+    (shown / "other.json").write_bytes(certificate(key, bytes(32), now, 4))
+    listed = Revocations(HOUSE, 1, now - DAY, now + DAY, ())
+    (shown / "list.json").write_bytes(key.revocations(listed).to_bytes())
+    (shown / "noise.json").write_bytes(b"noise")
+    with running(tiny, folder / "data", certificates=shown, log_name="log.example/tiny") as server:
+        for number in range(3):
+            server.said({"nonce": f"case {number}"})
+        said = server.said({"nonce": CASE, "prove": "on-demand"})
+        claim = said["vml_claim"]
+        assert server.http.post(f"/v1/proofs/{claim}", json={"backend": "optimistic"}).status_code == 202
+        lease = server.server.store.lease("a test", seconds=60)
+        assert lease is not None
+        server.server.store.finish(lease, Prover({"tiny": str(tiny.folder)}, {}).prove(lease, lambda *_: None))
+        server.said({"nonce": "after"})
+        yield server, folder, said
+
+
+@pytest.fixture(scope="module")
+def pin(world: Any) -> str:
+    server, _, _ = world
+    return str(server.http.get("/v1/log/key").json()["key"])
+
+
+def asking(world: Any, pin: str) -> tuple[str, ...]:
+    return "--server", world[0].url, "--log-key", pin
+
+
+def test_the_key_is_made_once_for_its_owner_alone(world: Any, pin: str) -> None:
+    server, folder, _ = world
+    file = folder / "data" / KEY_FILE
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert str(NoteSigner.parse(file.read_text().strip()).verifier) == pin
+    assert pin.startswith("log.example/tiny+")
+    assert pin in server.http.get("/v2").text
+
+
+def test_the_log_over_http(world: Any, pin: str) -> None:
+    server, _, said = world
+    key = VerifierKey.parse(pin)
+    response = server.http.get("/v1/log/checkpoint")
+    assert response.headers["content-type"].startswith("text/plain")
+    time.sleep(1.1)
+    found = open_checkpoint(server.http.get("/v1/log/checkpoint").content, key)
+    assert found.size >= 5
+    inclusion = server.http.get(f"/v1/log/inclusion/{said['vml_claim']}").json()
+    assert inclusion["index"] == said["vml_log_index"]
+    under = open_checkpoint(inclusion["checkpoint"].encode(), key)
+    leaf = tree.leaf_hash(base64.b64decode(inclusion["entry"]))
+    hashes = [parse_bytes32(each) for each in inclusion["hashes"]]
+    tree.verify_inclusion(leaf, inclusion["index"], under.size, hashes, under.root)
+    earlier = server.http.get(f"/v1/log/inclusion/{said['vml_claim']}?size=4").json()
+    assert (earlier["size"], earlier["checkpoint"]) == (4, None)
+    way = server.http.get("/v1/log/consistency?first=2&second=4").json()
+    assert len(way["hashes"]) == 1
+    entries = server.http.get("/v1/log/entries?start=3&limit=1").json()["entries"]
+    assert entries == [inclusion["entry"]]
+    assert canonical.decode(base64.b64decode(entries[0]), max_bytes=4096)["model_name"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/log/inclusion/0x" + "00" * 32, 404),
+        ("/v1/log/inclusion/0x00", 422),
+        ("/v1/log/consistency?first=3&second=2", 422),
+        ("/v1/log/consistency?first=3&second=4611686018427387904", 404),
+        ("/v1/log/consistency", 422),
+        ("/v1/log/entries?limit=1001", 422),
+        ("/v1/log/contexts/noise", 422),
+    ],
+)
+def test_what_the_log_does_not_have(world: Any, path: str, status: int) -> None:
+    response = world[0].http.get(path)
+    assert response.status_code == status, response.text
+    assert set(response.json()) == {"error"}
+
+
+def test_a_size_before_the_entry(world: Any) -> None:
+    server, _, said = world
+    assert server.http.get(f"/v1/log/inclusion/{said['vml_claim']}?size=1").status_code == 422
+
+
+def test_certificates_over_http_are_files(world: Any, tiny: Any) -> None:
+    found = world[0].http.get("/v1/certificates").json()
+    assert [each["issuer"] for each in found["certificates"]] == [HOUSE] * 4
+    good = found["certificates"][0]
+    assert good["models"] == ["0x" + tiny.commitment.hex()]
+    assert (good["accuracy"], good["revoked"]) == (None, False)
+    assert found["revocations"][0]["number"] == 1
+
+
+def test_the_context_of_a_case_is_that_of_its_nonce() -> None:
+    assert context_of(CASE) == nonce_context(CASE)
+
+
+def test_which_model_decided_case_4711_and_who_certified_it(world: Any, pin: str, tiny: Any, vml: Any) -> None:
+    _, folder, said = world
+    code, found, err = vml(
+        "audit", CASE, *asking(world, pin), "--model", tiny.folder, "--authority", folder / "house.pub", "--json"
+    )
+    assert code == 0, err
+    (decision,) = found["decisions"]
+    assert decision["digest"] == said["vml_claim"]
+    assert decision["claim"]["model"] == "0x" + tiny.commitment.hex()
+    assert (decision["model_name"], decision["log_index"]) == ("tiny", 3)
+    assert abs(decision["created_at"] - time.time()) < 600
+    assert decision["receipt"]["pinned"] is False
+    assert decision["proof"]["verified"] is True
+    assert [each["issuer"] for each in decision["certificates"]] == [HOUSE]
+    assert "not revoked by list 1" in decision["certificates"][0]["remark"]
+    assert len(decision["certificates_refused"]) == 2  # expired, and another's
+    code, told, _ = vml("audit", CASE, *asking(world, pin), "--authority", folder / "house.pub")
+    assert code == 0
+    for text in (HOUSE, "tiny", "a key that nobody pinned", "no --model was given"):
+        assert text in told
+
+
+def test_by_digest_by_context_and_by_proof_file(world: Any, pin: str, tmp_path: Path, vml: Any) -> None:
+    server, _, said = world
+    proof = tmp_path / "p.json"
+    proof.write_bytes(server.http.get(f"/v1/proofs/{said['vml_claim']}").content)
+    for arguments in ((said["vml_claim"],), (proof,), ("--context", said["vml_context"])):
+        code, found, err = vml("audit", *arguments, *asking(world, pin), "--json")
+        assert code == 0, err
+        assert found["decisions"][0]["digest"] == said["vml_claim"]
+
+
+def test_one_case_asked_twice_is_two_decisions(world: Any, pin: str, tmp_path: Path, vml: Any) -> None:
+    server, _, _ = world
+    for value in (0.5, 0.25):
+        body = {"inputs": [{**INPUT, "data": np.full_like(X, value).ravel().tolist()}]}
+        server.said({"nonce": "twice"}, body=body)
+    code, found, err = vml("audit", "twice", *asking(world, pin), "--json")
+    assert code == 0, err
+    assert len(found["decisions"]) == 2
+    assert vml("audit", "twice", *asking(world, pin), "-o", tmp_path / "e.json")[0] == 2
+
+
+def test_evidence_verifies_later_without_the_server(world: Any, pin: str, tmp_path: Path, tiny: Any, vml: Any) -> None:
+    _, folder, _ = world
+    file = tmp_path / "evidence.json"
+    assert vml("audit", CASE, *asking(world, pin), "-o", file, "--quiet")[0] == 0
+    offline = ("--evidence", file, "--log-key", pin, "--model", tiny.folder, "--authority", folder / "house.pub")
+    code, found, err = vml("audit", CASE, *offline, "--json")
+    assert code == 0, err
+    assert found["decisions"][0]["proof"]["verified"] is True
+    assert vml("audit", "case 1", *offline)[0] == 1
+    stranger = NoteSigner("log.example/tiny", bytes(32)).verifier
+    assert vml("audit", CASE, "--evidence", file, "--log-key", stranger)[0] == 1
+    value = json.loads(file.read_bytes())
+    entry = canonical.decode(base64.b64decode(value["entry"]), max_bytes=4096)
+    forged = canonical.encode({**entry, "model_name": "better"})
+    file.write_bytes(canonical.encode({**value, "entry": base64.b64encode(forged).decode()}))
+    code, found, _ = vml("audit", CASE, *offline, "--json")
+    assert code == 1
+    assert found["error"]["reason"] == "inclusion"
+
+
+def test_a_proof_of_another_answer_is_refused(world: Any, pin: str, tmp_path: Path, tiny: Any, vml: Any) -> None:
+    """Evidence whose envelope was exchanged: the entry stands, the proof is not about it."""
+    from vml import api
+
+    file = tmp_path / "evidence.json"
+    assert vml("audit", CASE, *asking(world, pin), "-o", file, "--quiet")[0] == 0
+    other = api.prove(tiny, {"x": np.full_like(X, 0.25)}, backend="optimistic", context=context_of(CASE))
+    value = json.loads(file.read_bytes())
+    value["envelope"] = base64.b64encode(other.to_bytes()).decode()
+    file.write_bytes(canonical.encode(value))
+    code, found, _ = vml("audit", CASE, "--evidence", file, "--log-key", pin, "--model", tiny.folder, "--json")
+    assert code == 1
+    assert found["error"]["type"] == "ClaimMismatch"
+
+
+def test_receipts_of_the_pinned_key(world: Any, pin: str, vml: Any) -> None:
+    server, _, _ = world
+    mine = "0x" + server.server.signer.key_id.hex()
+    code, found, err = vml("audit", CASE, *asking(world, pin), "--server-key", mine, "--json")
+    assert code == 0, err
+    assert found["decisions"][0]["receipt"]["pinned"] is True
+    assert vml("audit", CASE, *asking(world, pin), "--server-key", "0x" + "00" * 32)[0] == 1
+
+
+def test_an_own_certificate_has_to_hold(world: Any, pin: str, vml: Any) -> None:
+    _, folder, _ = world
+    with_house = (*asking(world, pin), "--authority", folder / "house.pub", "--certificate")
+    assert vml("audit", CASE, *with_house, folder / "shown/good.json")[0] == 0
+    for name in ("old", "strange", "other"):
+        assert vml("audit", CASE, *with_house, folder / f"shown/{name}.json")[0] == 1
+    alone = (*with_house, folder / "shown/good.json", "--require-revocation")
+    assert vml("audit", CASE, *alone)[0] == 1
+    assert vml("audit", CASE, *alone, "--revocations", folder / "shown/list.json")[0] == 0
+    assert vml("audit", CASE, *asking(world, pin), "--certificate", folder / "shown/good.json")[0] == 2
+
+
+def test_what_is_not_in_the_log(world: Any, pin: str, vml: Any) -> None:
+    for what in ("case 9999", "0x" + "00" * 32):
+        code, found, _ = vml("audit", what, *asking(world, pin), "--json")
+        assert code == 1
+        assert found["error"]["reason"] == "absent"
+
+
+def test_mistakes_of_the_caller(world: Any, pin: str, tmp_path: Path, vml: Any) -> None:
+    for arguments in (
+        ("audit", CASE, "--log-key", pin),
+        ("audit", CASE, "--server", "http://127.0.0.1:1"),
+        ("audit", "--server", "http://127.0.0.1:1", "--log-key", pin),
+        ("audit", CASE, "--evidence", tmp_path / "e", "--log-key", pin, "--since", tmp_path / "c"),
+        ("audit", CASE, "--database", f"sqlite:///{tmp_path}/none.db", "--log-key", pin),
+        ("audit", CASE, *asking(world, "noise+00+AAAA")),
+    ):
+        assert vml(*arguments)[0] == 2, arguments
+    assert vml("audit", CASE, "--server", "http://127.0.0.1:1", "--log-key", pin)[0] == 4
+
+
+def test_the_log_only_grew(world: Any, pin: str, tmp_path: Path, vml: Any) -> None:
+    server, _, _ = world
+    kept = tmp_path / "checkpoint"
+    code, found, err = vml("audit", *asking(world, pin), "--since", kept, "--json")
+    assert (code, found["grown"]["first"]) == (0, None), err
+    before = found["grown"]["second"]
+    server.said({"nonce": "growing"})
+    time.sleep(1.1)
+    code, found, _ = vml("audit", "growing", *asking(world, pin), "--since", kept, "--json")
+    assert (code, found["grown"]["first"], found["grown"]["second"]) == (0, before, before + 1)
+    assert open_checkpoint(kept.read_bytes(), VerifierKey.parse(pin)).size == before + 1
+    assert vml("audit", *asking(world, pin), "--since", kept)[0] == 0
+
+
+def test_checkpoints_are_signed_at_most_once_a_second(world: Any) -> None:
+    server, _, _ = world
+    began, notes = time.monotonic(), set()
+    for number in range(20):
+        server.said({"nonce": f"burst {number}"})
+        notes.add(server.http.get("/v1/log/checkpoint").text)
+    assert len(notes) <= 2 + (time.monotonic() - began)
+
+
+# A database that was edited.
+
+
+@pytest.fixture
+def edited(tiny: Any, tmp_path: Path, vml: Any) -> tuple[Path, str, Callable[..., None]]:
+    """The data folder of a server that stopped, the log's key, a kept checkpoint, and a way to edit the database."""
+    with running(tiny, tmp_path / "data") as server:
+        for number in range(6):
+            server.said({"nonce": f"case {number}"})
+        pin = str(server.http.get("/v1/log/key").json()["key"])
+        assert vml("audit", "--server", server.url, "--log-key", pin, "--since", tmp_path / "kept", "-q")[0] == 0
+
+    def edit(*statements: str) -> None:
+        with sqlite3.connect(tmp_path / "data/vml.db") as connection:
+            for statement in statements:
+                connection.execute(statement)
+        connection.close()
+
+    return tmp_path, pin, edit
+
+
+def database(folder: Path) -> str:
+    (file,) = (folder / "data").glob("*.db")
+    return f"sqlite:///{file}"
+
+
+def refused(vml: Any, *arguments: object) -> str:
+    code, found, _ = vml(*arguments, "--json")
+    assert code == 1, found
+    return str(found["error"]["reason"])
+
+
+def test_the_database_itself(edited: Any, vml: Any) -> None:
+    folder, pin, _ = edited
+    for more in ((), ("--since", folder / "kept")):
+        code, found, err = vml("audit", "case 3", "--database", database(folder), "--log-key", pin, *more, "--json")
+        assert code == 0, err
+        assert found["decisions"][0]["log_index"] == 3
+
+
+@pytest.mark.parametrize(
+    ("reason", "statements"),
+    [
+        (
+            "inclusion",
+            ["update log_entries set data = cast(replace(data, 'tiny', 'tinx') as blob) where \"index\" = 3"],
+        ),
+        ("inclusion", ["update log_nodes set hash = zeroblob(32) where position = 9"]),
+        ("damaged", ["delete from log_nodes where position = 9"]),
+        ("damaged", ["update log_entries set data = 'text' where \"index\" = 3"]),
+        ("absent", ['delete from log_entries where "index" = 3']),
+        ("unsigned", ["delete from log_checkpoints"]),
+        (
+            "inclusion",
+            [
+                'update log_entries set "index" = 99 where "index" = 3',
+                'update log_entries set "index" = 3 where "index" = 4',
+                'update log_entries set "index" = 4 where "index" = 99',
+            ],
+        ),
+        (
+            "signature",
+            [
+                "update log_checkpoints set note = cast(replace(cast(note as text), char(10) || '6', char(10) || '7') "
+                "as blob)"
+            ],
+        ),
+    ],
+    ids=[
+        "changed entry",
+        "changed root",
+        "dropped root",
+        "text",
+        "dropped entry",
+        "dropped checkpoint",
+        "moved",
+        "note",
+    ],
+)
+def test_an_edited_database_is_noticed(edited: Any, vml: Any, reason: str, statements: list[str]) -> None:
+    folder, pin, edit = edited
+    edit(*statements)
+    found = refused(vml, "audit", "case 3", "--database", database(folder), "--log-key", pin)
+    assert found == reason
+
+
+def rewritten(folder: Path, number: int | None) -> None:
+    """Rewrite the whole log as somebody would who has the database and the key: one entry changed, or the last gone."""
+    from sqlalchemy import delete, select
+
+    from vml.serve import log
+    from vml.serve.store import Store
+    from vml.serve.tables import claims, inputs, log_checkpoints, log_entries, log_nodes
+
+    store = Store.open(database(folder))
+    with store.writing() as connection:
+        rows = connection.execute(select(log_entries).order_by(log_entries.c.index)).all()
+        for table in (log_entries, log_nodes, log_checkpoints):
+            connection.execute(delete(table))
+        entries = [(bytes(row.claim), bytes(row.data)) for row in rows]
+        if number is None:
+            claim, _ = entries.pop()
+            connection.execute(delete(inputs).where(inputs.c.claim == claim))
+            connection.execute(delete(claims).where(claims.c.digest == claim))
+        else:
+            entries[number] = (entries[number][0], entries[number][1].replace(b"tiny", b"tinx"))
+        log.append(connection, entries)
+        log.checkpoint(connection, load_log_key(folder / "data"), time.time())
+    store.close()
+
+
+@pytest.mark.parametrize("number", [0, 3, 5, None])
+def test_a_log_that_its_owner_rewrote_is_noticed_by_whoever_kept_a_checkpoint(
+    edited: Any, tiny: Any, vml: Any, number: int | None
+) -> None:
+    folder, pin, _ = edited
+    rewritten(folder, number)
+    asked = ("--log-key", pin, "--since", folder / "kept")
+    assert refused(vml, "audit", "--database", database(folder), *asked) == "consistency"
+    with running(tiny, folder / "data") as server:
+        for more in range(3):
+            server.said({"nonce": f"more {more}"})
+        assert refused(vml, "audit", "--server", server.url, *asked) == "consistency"
+        assert refused(vml, "audit", "more 1", "--server", server.url, *asked) == "consistency"
+    assert open_checkpoint((folder / "kept").read_bytes(), VerifierKey.parse(pin)).size == 6
+
+
+def test_a_server_signs_for_no_database_that_was_edited(edited: Any, tiny: Any) -> None:
+    folder, _, edit = edited
+    edit("update log_nodes set hash = zeroblob(32) where position = 9")
+    with running(tiny, folder / "data") as server:
+        server.said({"nonce": "after"})
+        response = server.http.get("/v1/log/checkpoint")
+        assert response.status_code == 409
+        assert "nothing is signed" in response.json()["error"]
+
+
+def test_two_views_of_one_log(edited: Any, vml: Any) -> None:
+    """What two auditors were shown: whoever compares sees it, at equal sizes at once."""
+    folder, pin, _ = edited
+    signer = load_log_key(folder / "data")
+    kept = open_checkpoint((folder / "kept").read_bytes(), signer.verifier)
+    (folder / "kept").write_bytes(Checkpoint(kept.origin, kept.size, bytes(32)).sign(signer))
+    code, _, err = vml("audit", "--database", database(folder), "--log-key", pin, "--since", folder / "kept")
+    assert code == 1
+    assert "split view" in err
+
+
+# Keys.
+
+
+def test_a_key_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    signer = NoteSigner("log.example/tiny", bytes(range(32)))
+    assert load_log_key(tmp_path, None, None, {"VML_LOG_KEY": signer.private_text() + "\n"}) == signer
+    file = tmp_path / "given"
+    file.write_text(signer.private_text())
+    file.chmod(0o644)
+    with pytest.raises(ValueError, match="others can read"):
+        load_log_key(tmp_path, file, None, {})
+    file.chmod(0o600)
+    assert load_log_key(tmp_path, file, None, {}) == signer
+    with pytest.raises(ValueError, match="keeps its name"):
+        load_log_key(tmp_path, file, "another.example", {})
+    assert not (tmp_path / KEY_FILE).exists()
+    made = load_log_key(tmp_path, None, None, {})
+    assert load_log_key(tmp_path, None, None, {}) == made
+    assert os.stat(tmp_path / KEY_FILE).st_mode & 0o777 == 0o600
+
+
+# A server that lies.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"noise",
+        b"[]",
+        b"{}",
+        b'{"index":-1,"size":1,"entry":"","hashes":[],"checkpoint":"x"}',
+        b'{"index":0,"entry":"*","hashes":[],"checkpoint":"x"}',
+        b'{"index":0,"entry":"","hashes":[5],"checkpoint":"x"}',
+        b'{"index":0,"entry":"","hashes":[],"checkpoint":null}',
+    ],
+)
+def test_answers_that_are_none(body: bytes, monkeypatch: pytest.MonkeyPatch, pin: str, vml: Any) -> None:
+    from vml.client import auditing
+
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=body))
+
+    class Library:
+        HTTPError, InvalidURL = httpx.HTTPError, httpx.InvalidURL
+
+        @staticmethod
+        def Client(**options: Any) -> httpx.Client:
+            return httpx.Client(transport=transport, **options)
+
+    monkeypatch.setattr(auditing, "httpx", lambda: Library)
+    code = vml("audit", "0x" + "00" * 32, "--server", "http://server.example", "--log-key", pin)[0]
+    assert code in (1, 4)

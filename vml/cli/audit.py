@@ -1,0 +1,302 @@
+"""`vml audit`: which model decided, when, and who certified it; and that the log only grew."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vml.cli.certified import Authorities, CertificateFiles, RequireRevocation, RevocationFiles, read, utc
+from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, headline, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vml.client.auditing import Judge, Log
+    from vml.transparency.audit import Evidence
+    from vml.transparency.note import VerifierKey
+
+MAX_KEY_FILE = 4096
+DIGEST = 66
+app = command_app()
+
+
+@app.command()
+def audit(
+    claim: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CLAIM]", help="Digest, a proof's file, or the case's text: the nonce it was asked by."
+        ),
+    ] = None,
+    log_key: Annotated[
+        str, typer.Option("--log-key", metavar="KEY|FILE", help="The log's key, as you learned it elsewhere.")
+    ] = "",
+    server: Annotated[
+        str | None, typer.Option("--server", metavar="URL", help="The server that keeps the log.")
+    ] = None,
+    database: Annotated[str | None, typer.Option("--database", metavar="URL", help="Its database, instead.")] = None,
+    evidence: Annotated[
+        Path | None, typer.Option("--evidence", metavar="FILE", help="What an earlier audit wrote, instead.")
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", metavar="0xHEX|FILE", help="What was asked under this context.")
+    ] = None,
+    since: Annotated[
+        Path | None,
+        typer.Option("--since", metavar="FILE", help="The checkpoint you kept: the log only grew. It is renewed."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Keep the evidence; it verifies offline.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="DIR|0xID", help="What proofs are checked with.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="DIR|0xDIGEST", help="Verifying key, as for `vml verify`.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="YAML policy for proofs; default: the strict one.")
+    ] = None,
+    server_key: Annotated[
+        str | None, typer.Option("--server-key", metavar="0xID", help="Id of the key whose receipts are expected.")
+    ] = None,
+    certificate: CertificateFiles = None,
+    authority: Authorities = None,
+    revocations: RevocationFiles = None,
+    require_revocation: RequireRevocation = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Find a decision in a server's log: which model made it, when, under whose certificates, and proved how.
+
+    Everything is checked here against the log's key, which you pin: the entry stands under a signed checkpoint, and
+    with --since the log only grew since the checkpoint that you kept. Without CLAIM only that is checked. Certificates
+    are judged for the time of the entry: your own (--certificate) have to hold, those that the server shows are listed
+    where an --authority of yours signed them. VML_API_KEY is sent to the server where it is set.
+    """
+    from vml.transparency.audit import audit_entry
+
+    out = Output(as_json, quiet)
+    if (server is not None) + (database is not None) + (evidence is not None) != 1:
+        raise ValueError("where is the log? give one of --server, --database and --evidence")
+    if evidence is not None and (since is not None or output is not None):
+        raise ValueError("--since and -o need the log itself: --server or --database")
+    if claim is None and context is None and (since is None or output is not None):
+        raise ValueError("which decision? give CLAIM or --context, or --since alone")
+    pin, judge = _log_key(log_key), _judge(
+        model, key, policy, server_key, certificate, authority, revocations, require_revocation
+    )  # fmt: skip
+    digest, wanted = _wanted(claim, context)
+    kept = None if evidence is None else _evidence(evidence)
+    decisions, grown = [], None
+    with _open(server, database) as log:
+        found = [kept] if kept is not None else [] if log is None else _search(log, digest, wanted)
+        for each in found:
+            decisions.append(judge.decision(audit_entry(each, pin, digest=digest, context=wanted), each))
+        if log is not None and since is not None:
+            grown = _grown(log, pin, since, found)
+    if output is not None:
+        _keep(output, found)
+    result: dict[str, Any] = {
+        "audited": True,
+        "log": pin.name,
+        "decisions": decisions,
+        "grown": grown,
+        "evidence": None if output is None else str(output),
+    }
+    out.result(result, lambda console: _show(console, result))
+
+
+def _log_key(text: str) -> VerifierKey:
+    from vml.transparency.note import VerifierKey
+
+    if not text:
+        raise ValueError("--log-key is missing: whose log is it? The server shows its key at /v1/log/key")
+    if "+" not in text or Path(text).is_file():
+        with Path(text).open("rb") as file:
+            text = file.read(MAX_KEY_FILE).decode("utf-8", "replace").strip()
+    return VerifierKey.parse(text)
+
+
+def _judge(
+    model: str | None,
+    key: str | None,
+    policy: Path | None,
+    server_key: str | None,
+    certificates: list[Path] | None,
+    authorities: list[str] | None,
+    revocations: list[Path] | None,
+    require_revocation: bool,
+) -> Judge:
+    from vml.backends.types import Environment
+    from vml.certificates.authority import Authority
+    from vml.claim import parse_bytes32
+    from vml.client.auditing import Judge
+    from vml.policy import Policy
+
+    if certificates and not authorities:
+        raise ValueError("--certificate needs --authority: whose word counts is yours to say, not the certificate's")
+    now = int(time.time())
+    return Judge(
+        model=model,
+        policy=None if policy is None else Policy.load(policy),
+        environment=Environment(now=now),
+        key=key,
+        server_key=None if server_key is None else parse_bytes32(server_key),
+        authorities=[Authority.load(text) for text in authorities or ()],
+        certificates=[read(path) for path in certificates or ()],
+        revocations=[read(path) for path in revocations or ()],
+        now=now,
+        require_revocation=require_revocation,
+    )
+
+
+def _wanted(claim: str | None, context: str | None) -> tuple[bytes | None, bytes | None]:
+    """The digest or the context that is asked about."""
+    from vml.claim import parse_bytes32
+    from vml.cli.arguments import read_context
+    from vml.proof import Proof
+    from vml.transparency.audit import context_of
+
+    under = None if context is None else read_context(context)[0]
+    if claim is None:
+        return None, under
+    if claim.startswith("0x") and len(claim) == DIGEST:
+        return parse_bytes32(claim), under
+    if Path(claim).is_file():
+        claims = Proof.load(claim).claims
+        if len(claims) != 1:
+            raise ValueError(f"{claim} holds {len(claims)} claims: give the digest of one")
+        return claims[0].digest(), under
+    if under is not None:
+        raise ValueError("a case's text stands for a context: give it or --context")
+    return None, context_of(claim)
+
+
+@contextmanager
+def _open(server: str | None, database: str | None) -> Iterator[Log | None]:
+    """The log of a server or of a database; None where there is only evidence."""
+    if server is not None:
+        from vml.client.auditing import ServerLog
+
+        log: Log = ServerLog(server, os.environ.get("VML_API_KEY"))
+    elif database is not None:
+        from vml.serve.auditing import DatabaseLog
+
+        log = DatabaseLog(database)
+    else:
+        yield None
+        return
+    with closing(log):
+        yield log
+
+
+def _search(log: Log, digest: bytes | None, context: bytes | None) -> list[Evidence]:
+    """The evidence of what is asked about.
+
+    Raises:
+        LogRejected: the log has no entry of it.
+    """
+    from vml.errors import LogRejected
+
+    if digest is None and context is None:
+        return []
+    digests = [digest] if digest is not None else log.asked_under(context or b"")
+    found = [each for each in map(log.evidence, digests) if each is not None]
+    if not digests or len(found) != len(digests):
+        what = f"the claim 0x{digest.hex()}" if digest is not None else f"the context 0x{(context or b'').hex()}"
+        raise LogRejected("absent", f"the log shows no entry of {what}")
+    return found
+
+
+def _grown(log: Log, pin: VerifierKey, since: Path, shown: list[Evidence]) -> dict[str, Any]:
+    """Check that the log only grew since the kept checkpoint, and that every checkpoint just shown is of that log."""
+    from vml.files import write_atomic
+    from vml.transparency.audit import audit_growth
+    from vml.transparency.checkpoint import LogProof, open_checkpoint
+
+    first = not since.exists()
+    newest = log.checkpoint()
+    kept = newest if first else read(since)
+    before = open_checkpoint(kept, pin)
+    chain = sorted(
+        [newest, *(LogProof.decode(each.log_proof).note for each in shown)],
+        key=lambda note: open_checkpoint(note, pin).size,
+    )
+    for note in chain:
+        size = open_checkpoint(note, pin).size
+        earlier = open_checkpoint(kept, pin).size
+        proof = log.consistency(earlier, size) if earlier < size else []
+        audit_growth(kept, note, proof, pin)
+        kept = note
+    write_atomic(since, kept)
+    after = open_checkpoint(kept, pin)
+    return {"first": None if first else before.size, "second": after.size, "checkpoint": str(since)}
+
+
+def _keep(path: Path, found: list[Evidence]) -> None:
+    from vml.files import write_atomic
+
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} decisions were found: -o keeps one, give its digest")
+    write_atomic(path, found[0].to_bytes())
+
+
+def _evidence(path: Path) -> Evidence:
+    from vml.transparency.audit import MAX_EVIDENCE_BYTES, Evidence
+
+    with path.open("rb") as file:
+        return Evidence.from_bytes(file.read(MAX_EVIDENCE_BYTES + 1))
+
+
+def _show(console: Console, result: dict[str, Any]) -> None:
+    grown, decisions = result["grown"], result["decisions"]
+    headline(console, "audited", f"the log {result['log']}")
+    if grown is not None and grown["first"] is None:
+        headline(console, "kept", f"its checkpoint of {grown['second']} entries; nothing older was known", "yellow")
+    elif grown is not None:
+        console.print(f"from {grown['first']} to {grown['second']} entries it only grew")
+    for each in decisions:
+        rows = table("", "")
+        add(rows, "claim", each["digest"])
+        add(rows, "model", f"{each['claim']['model']} ({each['model_name']}, {each['semantics']})")
+        add(rows, "decided", f"{utc(each['created_at'])}, by the server's clock")
+        add(rows, "log entry", f"{each['log_index']} of {each['log_size']}")
+        add(rows, "receipt", _receipt(each["receipt"]))
+        add(rows, "proof", _proof(each["proof"]))
+        for certificate in each["certificates"]:
+            add(rows, "certified by", f"{certificate['issuer']} ({certificate['authority']})")
+            for measure in certificate["accuracy"]:
+                what = f"{measure['metric']} of {measure['output']}: {measure['value']} on {measure['rows']} rows"
+                add(rows, "accuracy", f"{what}, against {measure['reference']}")
+            add(rows, "valid", f"{utc(certificate['not_before'])} to {utc(certificate['not_after'])}")
+            add(rows, "revocation", certificate["remark"])
+        if not each["certificates"]:
+            add(rows, "certified by", "nobody whose word counts here")
+        for reason in each["certificates_refused"]:
+            add(rows, "refused", reason)
+        console.print(rows)
+    if result["evidence"] is not None:
+        console.print(f"evidence: {result['evidence']}")
+
+
+def _receipt(said: dict[str, Any] | None) -> str:
+    if said is None:
+        return "none"
+    pinned = "the pinned key" if said["pinned"] else "a key that nobody pinned"
+    return f"number {said['sequence']} of {pinned} {said['key_id']}"
+
+
+def _proof(said: dict[str, Any] | None) -> str:
+    if said is None:
+        return "none: the server's word, and its receipt"
+    if not said["verified"]:
+        return f"{said['backend']}, {said['why']}"
+    return f"{said['backend']}, {said['assurance']}, {said['security_bits']} bits, about {said['about']}"
