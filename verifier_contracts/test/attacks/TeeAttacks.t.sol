@@ -173,6 +173,15 @@ contract TeeAttacks is TeeBench {
         check(tee.verdict(claim, metadata(ALL_MODES, 0), proof).simulated, "and the verdict says it");
         vm.chainId(1);
         receiptRefused(claim, proof, ISignerRegistry.SimulatedEvidence.selector);
+        vm.chainId(31_337);
+        vm.warp(certificate.notAfter);
+        check(proves(claim, receipt(claim, 2)), "also in its last second");
+        vm.warp(certificate.notAfter + 1);
+        receiptRefused(claim, proof, ISignerRegistry.KeyIsExpired.selector);
+        receiptRefused(claim, receipt(claim, 2), ISignerRegistry.KeyIsExpired.selector);
+        bytes memory late = receipt(claim, 3);
+        vm.warp(certificate.notAfter);
+        receiptRefused(claim, late, TeeVerifier.IssuedOutOfTime.selector);
     }
 
     // ---- batches ---------------------------------------------------------------------------------------------------
