@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.backends.tee import float_runs
 from tests.backends.tee.signed_runs import (
     AT,
     CONTEXT,
@@ -301,6 +302,30 @@ def read(data: bytes) -> Any:
     return attester.read_request(data, exact_program(model()))
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "does not say"),
+        (b"[]", "not an object"),
+        (b'{"engine":"exact","model":"0x00","semantics":null}', "hex"),
+        (b'{"engine":"fast","model":"0x00","semantics":null}', "no engine"),
+        (b'{"engine":"exact","model":"0x00","semantics":{}}', "exact model has none"),
+        (b'{"engine":"float","model":"0x00","semantics":null}', "have a description"),
+        (b'{"engine":"float","model":"0x00","semantics":{}}', "description of the runtime"),
+        (b'{"engine":["exact"],"model":"0x00","semantics":null}', "does not say"),
+    ],
+)
+def test_an_attester_that_does_not_say_what_it_holds(data: bytes, words: str) -> None:
+    with pytest.raises(ProvingError, match=words):
+        attester.read_about(data)
+
+
+def test_what_an_attester_holds() -> None:
+    for program in (exact_program(model()), float_runs.loaded().program):
+        said = attester.read_about(attester.write_about(program))
+        assert said == (program.engine.name, program.identity, program.description)
+
+
 def test_requests_round_trip() -> None:
     found, context, nonce = read(request())
     assert (context, nonce) == (CONTEXT, NONCE)
@@ -361,16 +386,18 @@ print(verdict.assurance, [name for name in sys.modules if name.startswith(("vml.
 """
 
 
-def test_verifying_loads_no_numpy_and_no_simulator(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["exact", "float"])
+def test_verifying_loads_no_numpy_no_runtime_and_no_simulator(tmp_path: Path, engine: str) -> None:
     from vml.tee_sim import roots
 
-    (tmp_path / "p").write_bytes(honest().to_bytes())
+    proof = honest() if engine == "exact" else float_runs.honest()
+    (tmp_path / "p").write_bytes(proof.to_bytes())
     (tmp_path / "policy").write_bytes(matching_policy("tdx").canonical())
     code = VERIFY.format(
         roots=[(str(r.family), r.certificate.hex(), r.public_key.hex()) for r in roots(SEED)],
         policy=str(tmp_path / "policy"),
         proof=str(tmp_path / "p"),
-        model=model().commitment.hex(),
+        model=proof.claims[0].model.hex(),
         context=CONTEXT.hex(),
         at=AT,
     )
