@@ -38,9 +38,9 @@ class Room:
 
     def __init__(self, connection: Connection, max_jobs: int) -> None:
         self._connection, self._max_jobs = connection, max_jobs
-        count = select(jobs.c.state, jobs.c.sample, func.count()).where(jobs.c.state.in_(OPEN))
-        rows = connection.execute(count.group_by(jobs.c.state, jobs.c.sample))
-        self._taken = sum(n / (sample if state == State.WAITING else 1) for state, sample, n in rows)
+        sure = select(func.count()).where(jobs.c.state.in_([State.QUEUED, State.RUNNING]))
+        chances = select(func.sum(1.0 / jobs.c.sample)).where(jobs.c.state == State.WAITING)
+        self._taken = float(connection.execute(sure).scalar_one()) + float(connection.execute(chances).scalar() or 0)
 
     def take(self, earlier: Row[Any] | None, asked: NewJob) -> bool:
         """Take a place for a job, unless one that was asked for earlier has it or needs none.
