@@ -10,13 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, delete, event, select, update
 
+from tests.serve.kit import answer
+from tests.serve.kit import claim_of as claim_number
 from vml import canonical
 from vml.claim import Claim
 from vml.errors import LogRejected
 from vml.serve import log
 from vml.serve.records import NewAnswer
+from vml.serve.store import Store
 from vml.serve.tables import log_checkpoints, log_entries, log_nodes, metadata
 from vml.transparency import tree
+from vml.transparency.audit import Entry
 from vml.transparency.checkpoint import open_checkpoint
 from vml.transparency.note import NoteSigner
 
@@ -183,3 +187,27 @@ def test_nothing_to_append(connection: Connection) -> None:
     filled(connection, 3)
     assert log.append(connection, []) == 3
     assert log.size(connection) == 3
+
+
+def test_the_log_of_a_store_on_every_database(store: Store) -> None:
+    """What the server itself does: answers recorded in groups, one checkpoint, proofs of all of it."""
+    recorded = [
+        each for start in (0, 3, 7) for each in store.record([answer(number) for number in range(start, start + 4)])
+    ]
+    indices = {each.digest: each.log_index for each in recorded}
+    assert sorted(indices.values()) == list(range(11))
+    with store.writing() as connection:
+        note = log.checkpoint(connection, SIGNER, 1.0)
+    with store.reading() as connection:
+        found = open_checkpoint(note, SIGNER.verifier)
+        data = log.entries(connection, 0, 100)
+        assert (found.size, found.root) == (11, naive(data))
+        for digest, index in indices.items():
+            assert log.index_of(connection, digest) == index
+            proof = log.inclusion(connection, index, 11)
+            tree.verify_inclusion(tree.leaf_hash(data[index]), index, 11, proof, found.root)
+            way = log.consistency(connection, index, 11)
+            tree.verify_consistency(index, log.root(connection, index), 11, found.root, way)
+        assert Entry.from_bytes(data[5]).claim == claim_number(5)
+        newest = [claim_number(number).digest() for number in range(10, -1, -1)]
+        assert log.asked_under(connection, bytes(32)) == newest

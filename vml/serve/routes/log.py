@@ -137,8 +137,11 @@ async def entries(request: Request, which: Annotated[Range, Query()]) -> Respons
 
 @router.get("/contexts/{context}", response_model=Asked, responses=shapes.refusals())
 async def asked(request: Request, context: str) -> Response:
-    """The claims that were asked under a context; a case's is keccak256("vml/serve-nonce/v1" || UTF-8 of its text)."""
-    principal_of(request, READ)
+    """The claims that were asked under a context; a case's is keccak256("vml/serve-nonce/v1" || UTF-8 of its text).
+
+    Unlike digests, cases can be guessed: this is for who may list claims.
+    """
+    principal_of(request, AUDIT)
     wanted = read_digest(context)
     found = await _read(request, lambda c: log.asked_under(c, wanted))
     return JSONResponse({"context": "0x" + wanted.hex(), "claims": _hexes(found)})
