@@ -17,6 +17,7 @@ from tests.ray import holders
 from tests.ray.ray_cluster import ALONE, RunningCluster, running_cluster
 from tests.ray.ray_world import Ran, World
 from vml import api
+from vml.cli import main
 
 CIRCUIT = Path(__file__).parents[2] / "circuits" / "breast-cancer-mlp"
 
@@ -66,10 +67,24 @@ def run_vml(world: World) -> Callable[..., Ran]:
     return run
 
 
+@pytest.fixture
+def vml_here(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """The command line in this process, for what ends before a cluster is asked."""
+    monkeypatch.setenv("VML_CACHE_DIR", str(world.cache))
+
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run
+
+
 @pytest.fixture(scope="session")
-def tiny_model() -> Any:
-    """A model of eight weights."""
-    return api.compile(tiny_onnx(), input_range=(-4.0, 4.0))
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A model of eight weights, in a folder."""
+    return api.compile(tiny_onnx(), input_range=(-4.0, 4.0)).save(tmp_path_factory.mktemp("tiny") / "tiny.vml")
 
 
 @pytest.fixture(scope="session")

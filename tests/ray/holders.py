@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vml.proof import Proof
 from vml.ray.holder import KeyHolder
 
 MARKS = "VML_TEST_MARKS"
 """Environment variable with a folder where every attempt leaves a file."""
+
+
+OTHER_INPUT, FORGED, NO_PROOF, HONEST = 0.5, 1.0, 1.5, 2.0
 
 
 def _first(inputs: Any) -> float:
@@ -27,32 +32,18 @@ class Slow(KeyHolder):
         return super().prove(kit, inputs, context)
 
 
-class Liar(KeyHolder):
-    """Proves another input than it was given, and proves it well."""
+class Untrue(KeyHolder):
+    """Honest about inputs that begin with 2; else it proves another input, forges the payload, or sends no proof."""
 
     def prove(self, kit: Any, inputs: Any, context: bytes) -> dict[str, Any]:
-        return super().prove(kit, {name: values * 0 for name, values in inputs.items()}, context)
-
-
-class Forger(KeyHolder):
-    """Sends the right claim with a payload that proves nothing."""
-
-    def prove(self, kit: Any, inputs: Any, context: bytes) -> dict[str, Any]:
-        from dataclasses import replace
-
-        from vml.proof import Proof
-
+        kind = _first(inputs)
+        if kind == OTHER_INPUT:
+            return super().prove(kit, {name: values * 0 for name, values in inputs.items()}, context)
         said = super().prove(kit, inputs, context)
-        proof = Proof.from_bytes(said["proof"])
-        forged = replace(proof, payload=proof.payload[:-8] + bytes(8))
-        return {**said, "proof": forged.to_bytes()}
-
-
-class Babbler(KeyHolder):
-    """Sends no proof at all."""
-
-    def prove(self, kit: Any, inputs: Any, context: bytes) -> dict[str, Any]:
-        return {**super().prove(kit, inputs, context), "proof": b"{}"}
+        if kind == FORGED:
+            proof = Proof.from_bytes(said["proof"])
+            return {**said, "proof": replace(proof, payload=proof.payload[:-8] + bytes(8)).to_bytes()}
+        return {**said, "proof": b"{}"} if kind == NO_PROOF else said
 
 
 class Mortal(KeyHolder):

@@ -150,7 +150,13 @@ def _read(model: Model, paths: Sequence[Path]) -> list[Entry]:
             failure = error
         for number, row in enumerate(rows):
             counted[path.stem] += 1
-            entries.append(Entry(f"{path.stem}-{counted[path.stem]:04d}", path, number, row, error=failure))
+            entry = Entry(f"{path.stem}-{counted[path.stem]:04d}", path, number, row, error=failure)
+            try:
+                if row is not None:
+                    model.quantize(row)
+            except FAILURES as error:
+                entry.arrays, entry.error = None, error
+            entries.append(entry)
     return entries
 
 
@@ -168,10 +174,6 @@ def _keep(asked: Asked, entry: Entry, folder: Path) -> None:
     arrays = entry.arrays or {}
     try:
         claims = claims_of(asked.model, asked.keys, [arrays], asked.context)
-    except FAILURES as error:
-        entry.arrays, entry.error = None, error
-        return
-    try:
         if asked.visibility.input == "private" and not opening.is_file():
             raise ValueError("what it hides cannot be compared without its opening")
         salt = api.read_opening(opening) if opening.is_file() else None

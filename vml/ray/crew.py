@@ -214,7 +214,7 @@ class Crew:
             self._bury(hand, error)
             return
         hand.node = str(answer["node"])
-        if reference is hand.ready:
+        if reference == hand.ready:  # through a client it is an equal one, not the same
             hand.ready = None
             if answer["failure"] is not None:
                 self._reject(hand, answer["failure"])

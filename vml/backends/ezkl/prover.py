@@ -138,16 +138,20 @@ def prove(
 def _setup_file(circuit: Circuit) -> str:
     """The structured reference string the keys were made under; the test one is made again when it is gone.
 
+    Keys may have come from another machine: there the file lay elsewhere, here it is an imported one with the same hash.
+
     Raises:
         ProvingError: a ceremony's file is gone.
     """
-    record = circuit.setup
+    record, root = circuit.setup, circuit.folder.parent.parent
     if Path(record.path).exists():
         return record.path
-    if not record.unsafe:
-        raise ProvingError(f"the set-up {record.setup_id} is gone from {record.path}: import it again (vml srs import)")
-    root = circuit.folder.parent.parent
-    return srs.make_test_setup(record.log_rows, root).path
+    if record.unsafe:
+        return srs.make_test_setup(record.log_rows, root).path
+    for imported in srs.list_files(root):
+        if imported.sha256 == record.sha256 and not imported.unsafe:
+            return imported.path
+    raise ProvingError(f"the set-up {record.setup_id} is gone from {record.path}: import it again (vml srs import)")
 
 
 def _witness(engine: Engine, data: str, compiled: str, witness: str) -> None:

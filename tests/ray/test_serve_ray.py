@@ -6,13 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.ray.ray_cluster import ALONE, RunningCluster, running_cluster
+from tests.ray.ray_cluster import RunningCluster, running_cluster
 from tests.serve.kit import real_answer
 from vml import api
 from vml.proof import Proof
@@ -33,21 +34,11 @@ def inputs(first: float) -> dict[str, Any]:
     return {"x": np.array([[first, 1.0, -2.0, 0.25]], np.float32)}
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
-    before = dict(os.environ)
-    os.environ.update(ALONE)
-    with running_cluster("1", "1", environment={"VML_CACHE_DIR": str(tmp_path_factory.mktemp("nodes"))}) as started:
-        yield started
-    os.environ.clear()
-    os.environ.update(before)
-
-
 @pytest.fixture
-def work(tmp_path: Path, tiny: Any, monkeypatch: pytest.MonkeyPatch) -> Work:
+def work(tmp_path: Path, tiny_model: Any, alone: None, monkeypatch: pytest.MonkeyPatch) -> Work:
     monkeypatch.setenv("VML_CACHE_DIR", str(tmp_path / "cache"))
     database = f"sqlite:///{tmp_path / 'vml.db'}"
-    return Work(database, {"tiny": str(tiny.folder)}, lease_s=5.0, poll_s=0.05, retry_s=0.05, threads=1)
+    return Work(database, {"tiny": str(tiny_model.folder)}, lease_s=5.0, poll_s=0.05, retry_s=0.05, threads=1)
 
 
 @pytest.fixture
@@ -78,19 +69,31 @@ def executor(work: Work, cluster: RunningCluster) -> Iterator[RayExecutor]:
     made.stop(0.0)
 
 
-def test_jobs_are_proved_on_the_nodes(live: Store, tiny: Any, executor: RayExecutor) -> None:
-    ids = ask(live, tiny, np.linspace(-3, 3, 12))
+def test_jobs_are_proved_on_the_nodes(live: Store, tiny_model: Any, executor: RayExecutor) -> None:
+    ids = ask(live, tiny_model, np.linspace(-3, 3, 12))
+    cancelled = ids[:2]
+    for id in cancelled:
+        live.cancel(id)
+    changed = real_answer(tiny_model, inputs(3.25), "tiny", NewJob("sumcheck"))
+    changed = replace(changed, claim=replace(changed.claim, output=b"\x07" * 32))
+    (recorded,) = live.record([changed])
+    wrong = str(recorded.job)
     executor.start()
-    until(lambda: ended(live, ids))
-    assert states(live, ids) == {State.PROVED}
-    jobs = [live.job(id) for id in ids]
-    assert {job.attempts for job in jobs if job} == {1}
-    for id in (ids[0], ids[-1]):
+    until(lambda: ended(live, [*ids, wrong]))
+    assert states(live, cancelled) == {State.CANCELLED}
+    assert states(live, ids[2:]) == {State.PROVED}
+    assert {job.attempts for job in map(live.job, ids[2:]) if job} == {1}
+    for id in (ids[2], ids[-1]):
         job = live.job(id)
         assert job is not None
         record = live.proof(job.claim)
         assert record is not None
-        api.verify(Proof.from_bytes(record.data), model=tiny, context=bytes(32))
+        api.verify(Proof.from_bytes(record.data), model=tiny_model, context=bytes(32))
+    # An answer that the model does not give is not proved, whatever the nodes send.
+    job = live.job(wrong)
+    assert job is not None
+    assert (job.state, job.error_code) == (State.FAILED, "ProvingError")
+    assert live.proof(changed.claim.digest()) is None
     told = executor.describe()
     assert (told["kind"], told["nodes"], told["connected"]) == ("ray", 2, True)
     assert 1 <= told["workers"] <= 2
@@ -98,26 +101,11 @@ def test_jobs_are_proved_on_the_nodes(live: Store, tiny: Any, executor: RayExecu
     assert executor.describe()["connected"] is False
 
 
-def test_a_model_that_changed_meanwhile_is_not_proved(live: Store, tiny: Any, executor: RayExecutor) -> None:
-    from dataclasses import replace
-
-    answer = real_answer(tiny, inputs(1.0), "tiny", NewJob("sumcheck"))
-    other = replace(answer, claim=replace(answer.claim, output=b"\x07" * 32))
-    (recorded,) = live.record([other])
-    executor.start()
-    until(lambda: ended(live, [str(recorded.job)]))
-    job = live.job(str(recorded.job))
-    assert job is not None
-    assert job.state is State.FAILED
-    assert job.error_code == "ProvingError"
-    assert live.proof(other.claim.digest()) is None
-
-
 @pytest.mark.slow
 def test_the_process_between_dies_and_nothing_is_lost(
-    live: Store, tiny: Any, executor: RayExecutor, work: Work
+    live: Store, tiny_model: Any, executor: RayExecutor, work: Work
 ) -> None:
-    ids = ask(live, tiny, np.linspace(-3, 3, 40))
+    ids = ask(live, tiny_model, np.linspace(-3, 3, 40))
     executor.start()
     for _ in range(2):
         until(lambda: executor.describe()["busy"] > 0)
@@ -129,10 +117,10 @@ def test_the_process_between_dies_and_nothing_is_lost(
 
 
 @pytest.mark.slow
-def test_a_node_dies_and_nothing_is_lost(live: Store, tiny: Any, work: Work, tmp_path: Path) -> None:
+def test_a_node_dies_and_nothing_is_lost(live: Store, tiny_model: Any, work: Work, tmp_path: Path) -> None:
     with running_cluster("1", "1", environment={"VML_CACHE_DIR": str(tmp_path / "nodes")}) as lossy:
         executor = RayExecutor(work, lossy.executor)
-        ids = ask(live, tiny, np.linspace(-3, 3, 60))
+        ids = ask(live, tiny_model, np.linspace(-3, 3, 60))
         executor.start()
         try:
             until(lambda: executor.describe()["workers"] == 2 and executor.describe()["busy"] == 2)
@@ -144,10 +132,10 @@ def test_a_node_dies_and_nothing_is_lost(live: Store, tiny: Any, work: Work, tmp
     assert states(live, ids) == {State.PROVED}
 
 
-def test_a_cluster_that_is_not_there_is_waited_for(live: Store, tiny: Any, work: Work) -> None:
+def test_a_cluster_that_is_not_there_is_waited_for(live: Store, tiny_model: Any, work: Work) -> None:
     with pytest.raises(ValueError, match="ray:HOST:PORT"):
         RayExecutor(work, "ray://nowhere")
-    (id,) = ask(live, tiny, [1.0])
+    (id,) = ask(live, tiny_model, [1.0])
     executor = RayExecutor(work, "ray:127.0.0.1:1")
     executor.start()
     try:
@@ -158,12 +146,3 @@ def test_a_cluster_that_is_not_there_is_waited_for(live: Store, tiny: Any, work:
         assert executor.describe()["alive"] == 0
     finally:
         executor.stop(0.0)
-
-
-def test_cancelled_and_handed_back(live: Store, tiny: Any, executor: RayExecutor) -> None:
-    ids = ask(live, tiny, np.linspace(-3, 3, 6))
-    for id in ids[:2]:
-        live.cancel(id)
-    executor.start()
-    until(lambda: ended(live, ids))
-    assert [job.state for job in map(live.job, ids) if job] == [State.CANCELLED] * 2 + [State.PROVED] * 4
