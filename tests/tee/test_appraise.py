@@ -178,6 +178,8 @@ def test_manifests_of_a_gpu() -> None:
 def test_the_firmware_id_of_a_gpu() -> None:
     assert refused(nvidia(fwid=None)) == Reason.FWID_MISSING
     assert judged(nvidia(fwid=None), policy_for(nvidia(), {"require_fwid": False})).claims.kind == "nvidia"
+    assert judged(nvidia(), policy_for(nvidia(), {"products": ["GB100", "GH100"]})).claims.kind == "nvidia"
+    assert refused(nvidia(), policy_for(nvidia(), {"products": ["GB100"]})) == Reason.MEASUREMENT_MISMATCH
 
 
 # Step 7.

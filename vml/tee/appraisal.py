@@ -293,10 +293,12 @@ class NvidiaSection(_Section):
     Args:
         firmware: the accepted pairs; none are accepted where the list is empty.
         require_fwid: the report has to name its firmware; older drivers' reports do not.
+        products: accepted products, as the device's certificate names them, such as "GH100"; none: any.
     """
 
     firmware: tuple[GpuFirmware, ...] = Field(default=(), max_length=MAX_LIST)
     require_fwid: bool = True
+    products: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_LIST), AfterValidator(_set)] | None = None
 
 
 Section: TypeAlias = SgxSection | TdxSection | SnpSection | NitroSection | AzureSection | NvidiaSection

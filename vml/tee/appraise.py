@@ -5,7 +5,7 @@
  3. Everything the evidence rests on is valid at the time.
  4. The evidence answers the verifier's nonce.
  5. It is not older than the policy allows.
- 6. A GPU met NVIDIA's manifests and says which firmware it runs.
+ 6. A GPU met NVIDIA's manifests, says which firmware it runs, and is one of the accepted products.
  7. Nobody can debug the environment from outside.
  8. Its attributes do not weaken it.
  9. No service domain is bound to it.
@@ -180,12 +180,16 @@ def appraise(
         if at - made > policy.max_age_s:
             raise rejected(Reason.EVIDENCE_TOO_OLD, f"{at - made} s, at most {policy.max_age_s}")
         parts.append(("maximum age", None, made + policy.max_age_s))
-    # step 6: a GPU met NVIDIA's manifests and says which firmware it runs.
+    # step 6: a GPU met NVIDIA's manifests, says which firmware it runs, and is of an accepted product.
     if isinstance(verified, NvidiaClaims) and isinstance(section, NvidiaSection):
         if verified.matched is None:
             raise rejected(Reason.RIM_MISSING, "nothing says what the measurements should be")
         if section.require_fwid and verified.fwid is None:
             raise rejected(Reason.FWID_MISSING, f"driver {verified.driver_version}")
+        if section.products is not None and verified.product not in section.products:
+            raise rejected(
+                Reason.MEASUREMENT_MISMATCH, f"a {verified.product}, only {', '.join(section.products)}"[:500]
+            )
     # step 7: nobody can debug it.
     if verified.debug:
         raise rejected(Reason.DEBUG_ENABLED, f"{verified.kind}")

@@ -92,6 +92,8 @@ def _gpu(section: NvidiaSection) -> Iterator[str]:
         yield "The report has to name its firmware."
     else:
         yield "WEAK: the report need not name its firmware."
+    if section.products is not None:
+        yield f"The GPU has to be one of {', '.join(section.products)}."
 
 
 def _platform(rules: object) -> Iterator[str]:
