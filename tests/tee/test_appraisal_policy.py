@@ -227,7 +227,8 @@ def test_weak_policies_are_called_weak() -> None:
                 "require_nonce: false\nallow_simulated: true\n"
                 "tdx: {require_sept_ve_disable: false, events: {a: [0x01]}}\n"
                 "snp: {allow_migration: true, require_crl: false, min_tcb: {Turin: {fmc: 1, snp: 2}}}\n"
-                "nvidia: {require_fwid: false, products: [GH100]}\nnitro: {}\nazure: {snp: {min_crl_number: 4, max_crl_age_s: 9}}\n"
+                "nvidia: {require_fwid: false, products: [GH100]}\nnitro: {}\n"
+                "azure: {snp: {min_crl_number: 4, max_crl_age_s: 9}}\n"
                 "sgx: {min_evaluation_number: 20, min_config_svn: 21}\n"
             )
         )
