@@ -128,15 +128,19 @@ def test_a_silent_worker_loses_its_job_and_changes_nothing_any_more(store: Store
     clock.advance(5.1)
     assert store.lease("next", seconds=30) is None  # a pause before the second attempt
     assert the(store, id).state is State.QUEUED
-    clock.advance(1)
-    second = taken(store, "next")
-    assert (second.job, second.attempt) == (id, 2)
-    for ask in (
+    too_late: list[Callable[[], object]] = [
         lambda: store.beat(late, seconds=30, stage="x", fraction=0.9),
         lambda: store.finish(late, proof_of(late)),
         lambda: store.fail(late, ERROR, retry=True),
         lambda: store.release(late),
-    ):
+    ]
+    for ask in too_late:
+        with pytest.raises(LeaseLost):
+            ask()
+    clock.advance(1)
+    second = taken(store, "next")
+    assert (second.job, second.attempt) == (id, 2)
+    for ask in too_late:
         with pytest.raises(LeaseLost):
             ask()
     assert (the(store, id).state, the(store, id).worker) == (State.RUNNING, "next")

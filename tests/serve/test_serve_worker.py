@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.serve import provers
-from tests.serve.kit import answer, real_answer
+from tests.serve.kit import answer, proof_of, real_answer
 from vml import api
 from vml.errors import BackendUnavailable, ClaimMismatch, OutOfRange, ProvingError, UnsupportedModel
 from vml.proof import Proof
@@ -27,7 +27,7 @@ from vml.serve.executor import Work
 from vml.serve.pool import Pool
 from vml.serve.proving import Prover
 from vml.serve.records import Job, NewJob, State
-from vml.serve.refusals import JobCancelled, LeaseLost, TimeLimit
+from vml.serve.refusals import JobCancelled, LeaseLost, StoreUnavailable, TimeLimit
 from vml.serve.store import Store
 
 
@@ -228,6 +228,33 @@ def test_a_worker_that_is_to_end_hands_its_job_back(live: Store, work: Work) -> 
     do(work, live, Acting(act), stop)
     job = the(live, recorded.job)
     assert (job.state, job.attempts, job.stage) == (State.QUEUED, 0, "")
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_proof_is_kept_while_the_database_takes_nothing(
+    live: Store, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (recorded,) = live.record([answer(1, NewJob("sumcheck"))])
+    monkeypatch.setattr(worker, "HAND_IN_S", 0.01)
+    finish, refusals = live.finish, [True] * 3
+
+    def full(lease: Any, proof: Any) -> None:
+        if refusals:
+            refusals.pop()
+            raise StoreUnavailable("the disk is full")
+        finish(lease, proof)
+
+    monkeypatch.setattr(live, "finish", full)
+    do(work, live, Acting(lambda lease, progress: proof_of(lease)))
+    assert the(live, recorded.job).state is State.PROVED
+    # A worker that is to end does not wait.
+    (second,) = live.record([answer(2, NewJob("sumcheck"))])
+    refusals += [True] * 1000
+    stop = threading.Event()
+    stop.set()
+    do(work, live, Acting(lambda lease, progress: proof_of(lease)), stop)
+    job = the(live, second.job)
+    assert (job.state, job.attempts) == (State.QUEUED, 0)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)

@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING
 from vml.serve.executor import Work
 
 if TYPE_CHECKING:
+    from vml.proof import Proof
+    from vml.serve.holding import Holding
     from vml.serve.proving import Prover
     from vml.serve.records import Lease
     from vml.serve.store import Store
 
 log = logging.getLogger(__name__)
+
+HAND_IN_S = 1.0
+"""Pause between attempts to hand in a proof."""
 
 _LOOK_S = 0.5
 """How often a worker looks whether its server is still alive."""
@@ -80,6 +85,19 @@ def serve(work: Work, name: str, store: Store, prover: Prover, drain: threading.
             do(work, store, prover, lease, stop)
 
 
+def hand_in(store: Store, lease: Lease, proof: Proof, holding: Holding) -> None:
+    """Publish a proof, which may have cost minutes: keep it while the database takes nothing and the lease is ours."""
+    from vml.serve.refusals import StoreUnavailable
+
+    while True:
+        try:
+            return store.finish(lease, proof)
+        except StoreUnavailable as error:
+            log.warning("job %s: the proof is not taken yet: %s", lease.job, error)
+            time.sleep(HAND_IN_S)
+            holding.progress("handing in", 1.0)
+
+
 def do(work: Work, store: Store, prover: Prover, lease: Lease, stop: threading.Event) -> None:
     """Do one job: it ends, goes back into the line, or turns out to be somebody else's."""
     from vml.serve.blame import blame, worth_retrying
@@ -92,8 +110,7 @@ def do(work: Work, store: Store, prover: Prover, lease: Lease, stop: threading.E
     try:
         try:
             with holding:
-                proof = prover.prove(lease, holding.progress)
-                store.finish(lease, proof)
+                hand_in(store, lease, prover.prove(lease, holding.progress), holding)
         except Interrupted:
             store.release(lease)
         except JobCancelled as error:
