@@ -33,7 +33,7 @@ function card(model, certificates) {
 
 function certificate(one) {
   const accuracy = one.accuracy ? `${one.accuracy.metric} ${one.accuracy.value} on ${one.accuracy.rows} rows` : "no accuracy";
-  return el("p", {}, el("strong", {}, one.issuer), ` certifies ${accuracy}, until `, time(one.not_after),
+  return el("p", {}, el("strong", {}, one.issuer), ` says: ${accuracy}, until `, time(one.not_after), one.scope ? ` (${one.scope})` : "",
     one.revoked ? el("span", { class: "bad" }, " (revoked)") : null,
     el("br"), el("span", { class: "quiet" }, "Shown as the server has it; "), el("code", {}, "vml verify --certificate"),
     el("span", { class: "quiet" }, " checks it."));
