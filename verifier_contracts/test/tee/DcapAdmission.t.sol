@@ -148,6 +148,19 @@ contract DcapAdmissionTest is TeeBench {
         string[] memory advisories = new string[](1);
         advisories[0] = "INTEL-SA-00615";
         admitWith(bytes.concat(tdx(5, true), abi.encode(advisories)));
+        // They stand where a longer body has its service domain.
+        certificate.notAfter += 1;
+        digestAndNonce = abi.encode(certificateDigest(), tee.nonceAt(BLOCK));
+        admitWith(bytes.concat(tdx(4, false), abi.encode(advisories)));
+    }
+
+    /// What is neither SGX nor TDX is nothing, also where rules have a bit for it.
+    function test_bodyTypesThatAreNone() external {
+        rules.bodyTypes = type(uint8).max;
+        for (uint16 bodyType = 0; bodyType < 8; ++bodyType) {
+            bytes memory output = put(tdx(4, false), 2, abi.encodePacked(bodyType));
+            if (bodyType != 2) refusedWith(output, DcapOutput.OutputMalformed.selector);
+        }
     }
 
     function test_zk() external {
