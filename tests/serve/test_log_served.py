@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from vml.certificates.signing import new_key
 from vml.certificates.statement import EXACT, CertifiedIdentity, Scope, Statement
 from vml.claim import parse_bytes32
 from vml.cli import main
+from vml.keccak import keccak256
 from vml.serve.checkpoints import KEY_FILE, load_log_key
 from vml.serve.proving import Prover
 from vml.serve.sampling import nonce_context
@@ -167,7 +169,7 @@ def test_certificates_over_http_are_files(world: Any, tiny: Any) -> None:
 
 
 def test_the_context_of_a_case_is_that_of_its_nonce() -> None:
-    assert context_of(CASE) == nonce_context(CASE)
+    assert context_of(CASE) == nonce_context(CASE) == keccak256(b"vml/serve-nonce/v1" + CASE.encode())
 
 
 def test_which_model_decided_case_4711_and_who_certified_it(world: Any, pin: str, tiny: Any, vml: Any) -> None:
@@ -315,14 +317,24 @@ def test_checkpoints_are_signed_at_most_once_a_second(world: Any) -> None:
 # A database that was edited.
 
 
-@pytest.fixture
-def edited(tiny: Any, tmp_path: Path, vml: Any) -> tuple[Path, str, Callable[..., None]]:
-    """The data folder of a server that stopped, the log's key, a kept checkpoint, and a way to edit the database."""
-    with running(tiny, tmp_path / "data") as server:
+@pytest.fixture(scope="module")
+def stopped(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The data folder of a server that stopped and a checkpoint that was kept; the log's key."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with running(tiny, folder / "data") as server:
         for number in range(6):
             server.said({"nonce": f"case {number}"})
         pin = str(server.http.get("/v1/log/key").json()["key"])
-        assert vml("audit", "--server", server.url, "--log-key", pin, "--since", tmp_path / "kept", "-q")[0] == 0
+        kept = ["audit", "--server", server.url, "--log-key", pin, "--since", str(folder / "kept"), "-q"]
+        assert main(kept) == 0
+    return folder, pin
+
+
+@pytest.fixture
+def edited(stopped: tuple[Path, str], tmp_path: Path) -> tuple[Path, str, Callable[..., None]]:
+    """A copy of that folder, the log's key, and a way to edit the database."""
+    folder, pin = stopped
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
 
     def edit(*statements: str) -> None:
         with sqlite3.connect(tmp_path / "data/vml.db") as connection:

@@ -18,9 +18,9 @@ from typing import Any
 
 from vml.claim import ZERO_CONTEXT, parse_bytes32
 from vml.keccak import keccak256
+from vml.transparency.audit import context_of
 
 SAMPLE_TAG = b"vml/serve-sample/v1"
-NONCE_TAG = b"vml/serve-nonce/v1"
 MAX_NONCE_BYTES = 256
 MAX_SAMPLE = 1 << 32
 PRIORITIES = 100
@@ -99,7 +99,7 @@ def nonce_context(nonce: str) -> bytes:
         raise Refused("nonce: a text that is no Unicode") from None
     if not 0 < len(data) <= MAX_NONCE_BYTES:
         raise Refused(f"nonce: a text of 1 to {MAX_NONCE_BYTES} bytes")
-    return keccak256(NONCE_TAG + data)
+    return context_of(nonce)
 
 
 def read_parameters(given: object, default: Asked) -> Asked:

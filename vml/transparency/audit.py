@@ -15,9 +15,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from vml import canonical
+from vml.certificates.reading import binary, items
 from vml.claim import Claim
 from vml.errors import LogRejected, MalformedProof
 from vml.keccak import keccak256
@@ -128,8 +128,9 @@ class Evidence:
         if not isinstance(value["log_proof"], str):
             raise MalformedProof("a log proof is a text")
         envelope = None if value["envelope"] is None else _binary(value["envelope"])
-        lists = _binaries(value["certificates"]), _binaries(value["revocations"])
-        return cls(_binary(value["entry"]), value["log_proof"].encode(), envelope, *lists)
+        certificates = items("certificates", value["certificates"], _binary, 0, MAX_FILES)
+        revocations = items("revocations", value["revocations"], _binary, 0, MAX_FILES)
+        return cls(_binary(value["entry"]), value["log_proof"].encode(), envelope, certificates, revocations)
 
 
 @dataclass(frozen=True)
@@ -205,17 +206,5 @@ def audit_growth(
     return before, after
 
 
-def _binary(value: Any) -> bytes:
-    try:
-        found = base64.b64decode(value, validate=True) if isinstance(value, str) else None
-    except ValueError:
-        found = None
-    if found is None or base64.b64encode(found).decode() != value:
-        raise MalformedProof("evidence holds files in base64")
-    return found
-
-
-def _binaries(value: Any) -> tuple[bytes, ...]:
-    if not isinstance(value, list) or len(value) > MAX_FILES:
-        raise MalformedProof(f"evidence holds lists of at most {MAX_FILES} files")
-    return tuple(map(_binary, value))
+def _binary(value: object) -> bytes:
+    return binary("a file in evidence", value, MAX_EVIDENCE_BYTES)
