@@ -94,6 +94,7 @@ def create_app(settings: Settings, *, executor: Executor | None = None) -> FastA
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.router.routes.append(inference.Quick())
     for router in ROUTERS:
         app.include_router(router)
     for kind in (Rejected, HTTPException, RequestValidationError, BadRequest, BadTensor, Refused, VmlError):

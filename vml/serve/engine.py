@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vml import canonical
-from vml.arrays import check_arrays
 from vml.backends.exact.statement import public_section
 from vml.claim import ZERO_CONTEXT, Claim
 from vml.client.tensors import datatype
@@ -103,9 +102,8 @@ class Served:
             ValueError: another name, shape or number type.
             OutOfRange: a value that the model was not made for.
         """
-        check_arrays(arrays, self.inputs)
         model = self.model
-        taken = {spec.name: np.array(arrays[spec.name], order="C") for spec in self.inputs}
+        taken = {name: np.array(array, order="C") for name, array in arrays.items()}
         codes = model.quantize(taken)
         made = model.run(codes)
         claim = Claim(

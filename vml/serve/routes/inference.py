@@ -8,6 +8,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from vml.keccak import keccak256
 from vml.serve import wire
@@ -96,6 +98,22 @@ async def infer_version(request: Request, name: str, version: str) -> Response:
     return await _infer(request, name, version)
 
 
+class Quick(Route):
+    """The same inference without what FastAPI does for a request besides; that is as much work as a small model."""
+
+    def __init__(self) -> None:
+        super().__init__("/v2/models/{name}/infer", self._answer, methods=["POST"], include_in_schema=False)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As any route; and it says its name for figures. What it does not take in full is left to the others."""
+        match, found = super().matches(scope)
+        return (match, {**found, "route": self}) if match is Match.FULL else (Match.NONE, {})
+
+    @staticmethod
+    async def _answer(request: Request) -> Response:
+        return await _infer(request, request.path_params["name"], None)
+
+
 async def _infer(request: Request, name: str, version: str | None) -> Response:
     principal = principal_of(request, INFER)
     server = server_of(request)
@@ -140,7 +158,7 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
         server.metrics.answered(served.name, ran - started, signed - ran, time.perf_counter() - signed)
     said = _claim_said(answered, recorded, receipt, asked.asked, backend, job)
     if asked.asked.prove is Prove.SYNC and recorded.job is not None:
-        said |= _job_said(await _proved(server, recorded.job, asked.asked.timeout_s))
+        said |= _job_said(await _proved(request, server, recorded.job, asked.asked.timeout_s))
     content, length = wire.write_answer(served, asked, answered.outputs, said)
     answer = Response(content, media_type="application/json" if length is None else "application/octet-stream")
     answer.headers["Vml-Claim"] = said["vml_claim"]
@@ -192,13 +210,26 @@ def new_job(server: Server, asked: Asked, backend: str | None, digest: bytes) ->
     return NewJob(backend, asked.priority, attempts, asked.sample, beacon.coming())
 
 
-async def _proved(server: Server, job: str, timeout_s: float | None) -> Job | None:
-    """A job when it has ended, or after as long as an answer may wait."""
+async def _proved(request: Request, server: Server, job: str, timeout_s: float | None) -> Job | None:
+    """A job when it has ended, after as long as an answer may wait, or when nobody waits any more."""
     found = await asyncio.to_thread(server.store.job, job)
     if found is None or found.state.ended:
         return found
     bound = server.settings.proving.sync_s
-    return await server.watch.ended(found, bound if timeout_s is None else min(bound, timeout_s))
+    gone = asyncio.create_task(_gone(request))
+    ended = asyncio.create_task(server.watch.ended(found, bound if timeout_s is None else min(bound, timeout_s)))
+    try:
+        await asyncio.wait((gone, ended), return_when=asyncio.FIRST_COMPLETED)
+        return ended.result() if ended.done() else found
+    finally:
+        gone.cancel()
+        ended.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Wait until the client has hung up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _claim_said(
