@@ -55,6 +55,7 @@ EXTRAS = {
     "fastapi",
     "filelock",
     "google",  # protobuf, which onnx brings
+    "h11",  # which uvicorn brings
     "hexbytes",
     "httpx",
     "jwt",
@@ -82,7 +83,10 @@ EXTRAS = {
 }
 
 # Loading these modules, with all they load in turn, loads no extra. Verifiers are added by their file names.
-LIGHT = ("vml", "vml.api", "vml.cli", "vml.proof", "vml.policy", "vml.claim", "vml.merkle", "vml.backends", "vml.tee")
+LIGHT = (
+    *("vml", "vml.api", "vml.cli", "vml.proof", "vml.policy", "vml.claim", "vml.merkle", "vml.backends", "vml.tee"),
+    *("vml.certificates.verify", "vml.transparency.audit"),
+)
 
 # What a verifier never loads, besides extras: modules with these last names.
 PROVING = ("prover", "setup", "autotune")
