@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import hmac
@@ -26,6 +27,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.serve.running import INPUT, Running, running
 from vml.serve import auth, logs
+from vml.serve.limits import Rejected
 from vml.serve.settings import Access, Oidc, Settings
 
 ISSUER, AUDIENCE = "https://issuer.test", "vml"
@@ -143,7 +145,7 @@ def test_the_file_holds_no_key_and_other_files_are_refused(tmp_path: Path) -> No
         "", "[]", '{"keys": []}', '{"keys": [1]}', json.dumps({"keys": [good, good]}), "[" * 100_000,
         *(json.dumps({"keys": [{**good, **change}]}) for change in (
             {"key": "x"}, {"sha256": "00"}, {"sha256": good["sha256"].upper()}, {"roles": []}, {"roles": ["root"]},
-            {"roles": "read"}, {"name": ""}, {"name": "a\nb"}, {"requests_per_second": -1}, {"burst": 0},
+            {"roles": "read"}, {"name": ""}, {"name": "a\nb"}, {"name": "oidc:ada"}, {"requests_per_second": -1}, {"burst": 0},
             {"requests_per_second": True},
         )),
     ):  # fmt: skip
@@ -227,7 +229,7 @@ def test_a_token_comes_in_with_its_roles(federated: Running, issuer_key: rsa.RSA
     "changes",
     [
         {"iss": "https://other.test"}, {"aud": "somebody"}, {"exp": 1000}, {"exp": None}, {"sub": None}, {"aud": None},
-        {"iss": None}, {"kid": "k2"}, {"nbf": 9_999_999_999}, {"algorithm": "RS512"}, {"algorithm": "PS256"},
+        {"iss": None}, {"kid": "k2"}, {"nbf": 9_999_999_999}, {"algorithm": "RS512"}, {"algorithm": "PS256"}, {"sub": "x" * 300},
     ],
 )  # fmt: skip
 def test_other_tokens_do_not(federated: Running, issuer_key: rsa.RSAPrivateKey, changes: dict[str, Any]) -> None:
@@ -272,6 +274,30 @@ def test_weak_algorithms_are_no_choice(jwks: Path) -> None:
             auth.Guard(Access(oidc=Oidc(ISSUER, AUDIENCE, str(jwks), algorithms)))
     with pytest.raises(ValueError, match="https"):
         auth.Guard(Access(oidc=Oidc(ISSUER, AUDIENCE, "http://issuer.test/jwks")))
+
+
+def test_keys_of_an_issuer_are_fetched_when_they_are_needed_and_no_more_often(
+    jwks: Path, issuer_key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def fetch(client: Any) -> Any:
+        asked.append(client.uri)
+        return json.loads(jwks.read_text())
+
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", fetch)
+    guard = auth.Guard(Access(oidc=Oidc(ISSUER, AUDIENCE, "https://issuer.test/jwks")))
+    assert not asked
+
+    def ask(text: str) -> auth.Principal:
+        return asyncio.run(guard.principal({"authorization": f"Bearer {text}"}))
+
+    for _ in range(3):
+        assert ask(token(issuer_key)).name == "oidc:ada"
+        for kid in ("made-up", "k3"):
+            with pytest.raises(Rejected):
+                ask(token(issuer_key, kid=kid))
+    assert asked == ["https://issuer.test/jwks"]
 
 
 # ---- certificates

@@ -16,8 +16,11 @@ import asyncio
 import hashlib
 import hmac
 import json
+import math
 import os
 import secrets
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +36,14 @@ ROLES = frozenset({INFER, READ, AUDIT, OPERATE})
 KEY_PREFIX = "vml_"
 MAX_FILE_BYTES = 4 << 20
 MAX_CREDENTIAL = 1 << 14
+MAX_NAME = 255
 ASYMMETRIC = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "ES256K", "EdDSA"}
 )
 LEEWAY_S = 30
+FRESH_S, PAUSE_S = 300.0, 30.0
+"""Keys of an issuer are fetched again after so long; for an unknown name, too, but no more often than that."""
+
 _UNAUTHENTICATED = {"WWW-Authenticate": "Bearer"}
 
 
@@ -167,10 +174,11 @@ class _Tokens:
         if not oidc.algorithms or not set(oidc.algorithms) <= ASYMMETRIC:
             raise ValueError(f"algorithms of tokens are among {', '.join(sorted(ASYMMETRIC))}")
         self._oidc = oidc
-        self._fetched: Any = None
+        self._set: Any = None
+        self._client: Any = None
+        self._asked_at, self._lock = -math.inf, threading.Lock()
         if oidc.keys.startswith("https://"):
-            self._fetched = jwt.PyJWKClient(oidc.keys, cache_keys=True, lifespan=300, timeout=10)
-            self._set = None
+            self._client = jwt.PyJWKClient(oidc.keys, cache_jwk_set=False, timeout=10)
         elif "://" in oidc.keys:
             raise ValueError("keys of tokens come from a file, or from an https:// address")
         else:
@@ -190,13 +198,16 @@ class _Tokens:
         import jwt
 
         try:
-            claims = await asyncio.to_thread(self._claims, token) if self._fetched else self._claims(token)
+            claims = await asyncio.to_thread(self._claims, token) if self._client else self._claims(token)
         except (jwt.PyJWTError, ValueError, TypeError, KeyError):
             raise Rejected(401, "this token is not accepted", headers=_UNAUTHENTICATED) from None
         roles = claims.get(self._oidc.roles_claim, [INFER, READ])
         if not isinstance(roles, list):
             raise Rejected(401, "this token's roles are no list", headers=_UNAUTHENTICATED)
-        return Principal(str(claims["sub"])[:255], ROLES & {role for role in roles if isinstance(role, str)})
+        name = f"oidc:{claims['sub']}"  # no name of an API key
+        if len(name) > MAX_NAME:
+            raise Rejected(401, "this token's subject is too long", headers=_UNAUTHENTICATED)
+        return Principal(name, ROLES & {role for role in roles if isinstance(role, str)})
 
     def _claims(self, token: str) -> dict[str, Any]:
         import jwt
@@ -204,10 +215,7 @@ class _Tokens:
         header = jwt.get_unverified_header(token)
         if header.get("alg") not in self._oidc.algorithms:
             raise jwt.InvalidAlgorithmError("not one of the accepted ones")
-        if self._set is None:
-            key = self._fetched.get_signing_key_from_jwt(token)
-        else:
-            key = self._set[str(header.get("kid"))]
+        key = self._key(str(header.get("kid")))
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
@@ -218,6 +226,17 @@ class _Tokens:
             options={"require": ["exp", "iss", "aud", "sub"]},
         )
         return claims
+
+    def _key(self, name: str) -> Any:
+        """The issuer's key of this name. Made-up names do not make the server ask the issuer again and again."""
+        if self._client is not None:
+            with self._lock:
+                age = time.monotonic() - self._asked_at
+                known = self._set is not None and name in {key.key_id for key in self._set.keys}
+                if age > FRESH_S or (not known and age > PAUSE_S):
+                    self._asked_at = time.monotonic()
+                    self._set = self._client.get_jwk_set(refresh=True)
+        return self._set[name]
 
 
 def require(principal: Principal, role: str) -> None:
@@ -241,8 +260,10 @@ def _read_entry(entry: Any) -> tuple[str, Principal]:
     if unknown:
         raise ValueError(f"a key has no {min(unknown)!r}")
     name, digest, roles = entry["name"], entry["sha256"], entry["roles"]
-    if not isinstance(name, str) or not 0 < len(name) <= 255 or not name.isprintable():
-        raise ValueError("a key's name is a text of 1 to 255 characters")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        raise ValueError(f"a key's name is a text of 1 to {MAX_NAME} characters")
+    if name.startswith("oidc:"):
+        raise ValueError("names that begin with oidc: are those of tokens")
     if not isinstance(digest, str) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise ValueError(f"{name}: sha256 is 64 lower-case hex digits")
     if not isinstance(roles, list) or not roles or not all(isinstance(role, str) and role in ROLES for role in roles):
