@@ -145,8 +145,8 @@ def test_the_file_holds_no_key_and_other_files_are_refused(tmp_path: Path) -> No
         "", "[]", '{"keys": []}', '{"keys": [1]}', json.dumps({"keys": [good, good]}), "[" * 100_000,
         *(json.dumps({"keys": [{**good, **change}]}) for change in (
             {"key": "x"}, {"sha256": "00"}, {"sha256": good["sha256"].upper()}, {"roles": []}, {"roles": ["root"]},
-            {"roles": "read"}, {"name": ""}, {"name": "a\nb"}, {"name": "oidc:ada"}, {"requests_per_second": -1}, {"burst": 0},
-            {"requests_per_second": True},
+            {"roles": "read"}, {"name": ""}, {"name": "a\nb"}, {"name": "oidc:ada"}, {"burst": 0},
+            {"requests_per_second": -1}, {"requests_per_second": True},
         )),
     ):  # fmt: skip
         path.write_text(wrong)
@@ -229,7 +229,8 @@ def test_a_token_comes_in_with_its_roles(federated: Running, issuer_key: rsa.RSA
     "changes",
     [
         {"iss": "https://other.test"}, {"aud": "somebody"}, {"exp": 1000}, {"exp": None}, {"sub": None}, {"aud": None},
-        {"iss": None}, {"kid": "k2"}, {"nbf": 9_999_999_999}, {"algorithm": "RS512"}, {"algorithm": "PS256"}, {"sub": "x" * 300},
+        {"iss": None}, {"kid": "k2"}, {"nbf": 9_999_999_999}, {"algorithm": "RS512"}, {"algorithm": "PS256"},
+        {"sub": "x" * 300},
     ],
 )  # fmt: skip
 def test_other_tokens_do_not(federated: Running, issuer_key: rsa.RSAPrivateKey, changes: dict[str, Any]) -> None:
