@@ -93,6 +93,9 @@ contract TeeAttacks is TeeBench {
             bytes memory proof = receipt(claim, 1);
             proof[0] = bytes1(uint8(form));
             if (form != 1) receiptRefused(claim, proof, Receipts.NotCanonical.selector);
+            proof = batched(claim, 5, 1);
+            proof[0] = bytes1(uint8(form));
+            if (form != 2) receiptRefused(claim, proof, Receipts.NotCanonical.selector);
         }
     }
 
