@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.ray.ray_cluster import RunningCluster
+from tests.ray.ray_cluster import RunningCluster, running_cluster
 from tests.ray.ray_world import Ran, World
 from vml import api
 
@@ -95,3 +98,27 @@ def test_refusals(world: World, vml_here: Run, tmp_path: Path, arguments: list[s
     done = vml_here("prove", world.model, world.inputs, "-o", tmp_path / "p", "--batch", *arguments)
     assert done.code == code, done.err
     assert words in done.err
+
+
+@pytest.mark.slow
+def test_a_cluster_whose_head_is_lost_ends_the_command_and_keeps_the_proofs(
+    world: World, tiny_model: Any, run_vml: Run, tmp_path: Path
+) -> None:
+    rows, folder = tmp_path / "rows.npz", tmp_path / "out"
+    np.savez(rows, x=np.random.default_rng(0).uniform(-3, 3, (300, 4)).astype(np.float32))
+    asked = "prove", tiny_model.folder, rows, "-o", folder, "--each", "--backend", "sumcheck", "--executor"
+    with running_cluster("1", "1", environment={"VML_CACHE_DIR": str(tmp_path / "nodes")}) as lossy:
+
+        def lose() -> None:
+            while len(list(folder.glob("*.proof.json"))) < 3:
+                time.sleep(0.1)
+            lossy.kill_node(0)
+
+        losing = threading.Thread(target=lose, daemon=True)
+        losing.start()
+        done = run_vml(*asked, lossy.executor)
+        losing.join(10)
+    assert done.code == 5, done.err
+    assert "Ray cluster" in done.err
+    made = len(list(folder.glob("*.proof.json")))
+    assert 3 <= made < 300

@@ -91,9 +91,9 @@ def elsewhere(asked: Asked, rows: Sequence[dict[str, Any]], progress: Progress |
             visibility=asked.visibility,
             progress=progress,
         )
-    keep_opening(made, asked.keys)
     if made.proof is None:
         raise ProvingError("the cluster made no proof")
+    keep_opening(made.proof, made.opening, asked.keys)
     return made.proof
 
 
@@ -121,7 +121,7 @@ def into_folder(asked: Asked, paths: Sequence[Path], folder: Path, progress: Pro
         try:
             proof = made.proof if asked.preimage is None else api.with_context_preimage(made.proof, asked.preimage)
             place = folder / f"{entry.name}{PROOF}"
-            keep_opening(made, asked.keys)
+            keep_opening(made.proof, made.opening, asked.keys)
             # What opens a proof comes first: without it a hidden input is lost.
             entry.opening = api.save_opening(proof, asked.keys, place)
             proof.save(place)
@@ -174,10 +174,16 @@ def _keep(asked: Asked, entry: Entry, folder: Path) -> None:
     arrays = entry.arrays or {}
     try:
         claims = claims_of(asked.model, asked.keys, [arrays], asked.context)
-        if asked.visibility.input == "private" and not opening.is_file():
-            raise ValueError("what it hides cannot be compared without its opening")
         salt = api.read_opening(opening) if opening.is_file() else None
-        entry.proof = check(Proof.load(place), asked.keys, asked.context, claims=claims, rows=[arrays], salt=salt)
+        entry.proof = check(
+            Proof.load(place),
+            asked.keys,
+            asked.context,
+            claims=claims,
+            rows=[arrays],
+            visibility=asked.visibility,
+            salt=salt,
+        )
     except FAILURES as error:
         raise FileExistsError(
             17,

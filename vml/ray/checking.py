@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vml.api import verify
 from vml.backends import get_backend
-from vml.backends.types import Keys
+from vml.backends.types import Keys, Visibility
 from vml.claim import ZERO_CONTEXT, Claim
 from vml.errors import ProvingError, VerificationError
 from vml.keccak import keccak256
@@ -66,6 +66,7 @@ def check(
     *,
     claims: tuple[Claim, ...] | None,
     rows: Sequence[Inputs],
+    visibility: Visibility,
     salt: bytes | None = None,
 ) -> Proof:
     """The proof, if it is the one that was asked for.
@@ -76,7 +77,8 @@ def check(
         context: 32 bytes it must be bound to.
         claims: what it must claim; None where only the backend's own arithmetic can say.
         rows: the inputs it must be about, one a claim.
-        salt: that opens a hidden input.
+        visibility: what it hides, by the caller's word and not by its own.
+        salt: that opens a private input.
 
     Raises:
         ProvingError: it is another one, or does not verify.
@@ -92,6 +94,8 @@ def check(
         for claim in proof.claims:
             _require("claim's model", "0x" + keys.model.hex(), "0x" + claim.model.hex())
             _require("claim's context", "0x" + context.hex(), "0x" + claim.context.hex())
+        if visibility.input == "private" and salt is None:
+            raise ProvingError("what a node sent hides its input, and nothing opens it")
         if get_backend(keys.backend).capabilities().assurance == "cryptographic":
             _verify(proof, keys, context, rows, salt)
     except VerificationError as error:
@@ -104,16 +108,15 @@ def _verify(proof: Proof, keys: Keys, context: bytes, rows: Sequence[Inputs], sa
 
     from vml.policy import Policy
 
-    # Whoever asked knows whether the set-up was a test one; hidden inputs are compared where the salt came along.
+    # Whoever asked knows whether the set-up was a test one.
     policy = Policy.default().model_copy(update={"allow_unsafe_setup": keys.unsafe_setup})
-    compared = salt is not None or "private" not in str(proof.public.get("hidden", ""))
     joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]} if len(rows) > 1 else rows[0]
     verify(
         proof,
         model=frozenset({keys.model}),
         context=context,
         policy=policy,
-        input=joined if compared else None,
+        input=joined,
         salt=salt,
         key=frozenset({keccak256(keys.verifying_key)}),
     )

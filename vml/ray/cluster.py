@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 
 from vml.errors import BackendUnavailable, ProvingError
 
-REACH_S = 10.0
+REACH_S, PATIENCE_S = 10.0, 15.0
 ALONE = {
     # Ray's own switch for machines without firewall rules: everything listens on loopback.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -71,8 +72,11 @@ class Node:
 class Cluster:
     """A connection to a cluster. Ray keeps one a process."""
 
-    def __init__(self, ray: Any, address: str) -> None:
+    def __init__(self, ray: Any, address: str, head: str | None) -> None:
         self.ray, self.address = ray, address
+        self.lost = False
+        self._head, self._heard_at = head, time.monotonic()
+        self._known: tuple[Node, ...] = ()
 
     def nodes(self) -> tuple[Node, ...]:
         """The nodes that live.
@@ -80,11 +84,28 @@ class Cluster:
         Raises:
             ProvingError: the cluster does not answer.
         """
+        if not self._listens():
+            # Ray would wait for a minute and then end this process.
+            if time.monotonic() < self._heard_at + PATIENCE_S:
+                return self._known
+            self.lost = True
+            raise ProvingError(f"the head of the Ray cluster at {self.address} has been gone for {PATIENCE_S:.0f} s")
         try:
             found = self.ray.nodes()
         except Exception as error:  # Ray has no common class for the many ways in which a cluster goes away
             raise ProvingError(f"the Ray cluster at {self.address} does not answer: {error}") from error
-        return tuple(_node(record) for record in found if record["Alive"])
+        self._heard_at, self._known = time.monotonic(), tuple(_node(r) for r in found if r["Alive"])
+        return self._known
+
+    def _listens(self) -> bool:
+        if self._head is None:
+            return True
+        host, _, port = self._head.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
 
     def require_room(self, need: Need, what: str = "one proof") -> None:
         """Refuse what no node can ever hold, instead of waiting for ever.
@@ -149,7 +170,9 @@ def connect(executor: str, *, cpus: int | None = None) -> Iterator[Cluster]:
         ray.shutdown()
         raise BackendUnavailable(f"no Ray cluster at {executor}: {error}") from error
     try:
-        yield Cluster(ray, executor)
+        head = address.removeprefix("ray://") if "//" in address else ray.get_runtime_context().gcs_address
+        cluster = Cluster(ray, executor, head)
+        yield cluster
     finally:
         ray.shutdown()
 

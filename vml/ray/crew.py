@@ -186,6 +186,13 @@ class Crew:
         Raises:
             ProvingError: the cluster is gone.
         """
+        try:
+            return self._poll(timeout_s)
+        except (OSError, RuntimeError, self._ray.exceptions.RayError) as error:
+            self._cluster.lost = True
+            raise ProvingError(f"the Ray cluster does not answer any more: {error}") from error
+
+    def _poll(self, timeout_s: float) -> list[Ended]:
         now = time.monotonic()
         self._look(now)
         self._assign(now)
@@ -264,6 +271,8 @@ class Crew:
     def _dismiss(self, hand: _Hand) -> None:
         if hand in self._hands:
             self._hands.remove(hand)
+        if self._cluster.lost:
+            return
         with suppress(Exception):  # it may be gone, and with it the way to tell
             self._ray.kill(hand.actor, no_restart=True)
 

@@ -116,13 +116,13 @@ def need_of(model: Model, backend: str, visibility: Visibility, rows: int = 1, c
     return Need((estimate.memory_bytes or 0) * max(1, rows), cpus)
 
 
-def keep_opening(made: Made, keys: Keys) -> None:
+def keep_opening(proof: Proof, opening: bytes, keys: Keys) -> None:
     """Put what opens a proof where it would be, had it been made here: among the keys, for the owner's eyes only."""
-    if made.proof is None or not made.opening or keys.directory is None:
+    if not opening or keys.directory is None:
         return
     place = keys.directory / OPENINGS
     place.mkdir(mode=0o700, exist_ok=True)
-    files.write_atomic(place / f"0x{made.proof.claims[0].digest().hex()}.json", made.opening, mode=0o600)
+    files.write_atomic(place / f"0x{proof.claims[0].digest().hex()}.json", opening, mode=0o600)
 
 
 def _run(
@@ -156,7 +156,7 @@ def _run(
         while crew.pending:
             for end in crew.poll(POLL_S):
                 ended += 1
-                yield _checked(end, keys, context, claims[end.id], jobs[int(end.id)])
+                yield _checked(end, keys, context, visibility, claims[end.id], jobs[int(end.id)])
             if progress:
                 running = crew.progress().values()
                 nodes = len({node for _, _, node in running if node})
@@ -170,6 +170,7 @@ def _checked(
     end: Ended,
     keys: Keys,
     context: bytes,
+    visibility: Visibility,
     claims: tuple[Claim, ...] | None,
     rows: Sequence[Mapping[str, Any]],
 ) -> Made:
@@ -178,7 +179,8 @@ def _checked(
     if end.error is not None:
         return Made(index, None, b"", end.node, end.seconds, end.error)
     try:
-        proof = check(end.proof, keys, context, claims=claims, rows=rows, salt=salt_of(end.opening))
+        salt = salt_of(end.opening)
+        proof = check(end.proof, keys, context, claims=claims, rows=rows, visibility=visibility, salt=salt)
     except ProvingError as error:
         return Made(index, None, b"", end.node, end.seconds, ProvingError(f"node {end.node}: {error}"))
     return Made(index, proof, end.opening, end.node, end.seconds, None)

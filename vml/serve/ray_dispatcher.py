@@ -213,7 +213,7 @@ class Dispatcher:
     def _publish(self, end: Ended) -> None:
         """Publish what a node sent, if it is a proof of the claim that was answered."""
         from vml.ray.checking import check
-        from vml.ray.proving import salt_of
+        from vml.ray.proving import keep_opening, salt_of
         from vml.serve.refusals import LeaseLost, StoreUnavailable
 
         job = self._jobs.get(end.id)
@@ -230,8 +230,10 @@ class Dispatcher:
                 lease.claim.context,
                 claims=(lease.claim,) if ready.keys.model == lease.claim.model else None,
                 rows=[lease.inputs],
+                visibility=ready.kit.visibility,
                 salt=salt_of(end.opening),
             )
+            keep_opening(proof, end.opening, ready.keys)
             self._store.finish(lease, proof)
         except (LeaseLost, StoreUnavailable) as error:
             log.warning("job %s: %s", lease.job, error)
