@@ -204,3 +204,25 @@ def test_fp16_has_no_form_in_json(served: Running, monkeypatch: pytest.MonkeyPat
     refused = served.infer(body={"inputs": [{**INPUT, "datatype": "FP16"}]})
     assert refused.status_code == 400
     assert "binary" in refused.json()["error"]
+
+
+def test_an_answer_that_json_cannot_write_leaves_no_trace(served: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def infinite(model: Any, made: Any) -> Any:
+        return {name: np.full(codes.shape, np.inf, np.float32) for name, codes in made.items()}
+
+    before = served.server.store.count_claims()
+    monkeypatch.setattr(type(served.server.models["tiny"].model), "dequantize", infinite)
+    refused = served.infer({"nonce": "infinite"})
+    assert refused.status_code == 400
+    assert "binary" in refused.json()["error"]
+    assert served.server.store.count_claims() == before
+    assert served.infer({"nonce": "infinite", "binary_data_output": True}).status_code == 200
+
+
+def test_large_bodies_and_slow_models_are_run_aside(served: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = served.said()["vml_claim"]
+    body = json.dumps({"inputs": [INPUT]}).encode() + b" " * (1 << 19)
+    large = served.http.post("/v2/models/tiny/infer", content=body)
+    assert large.json()["parameters"]["vml_claim"] == expected
+    monkeypatch.setattr(served.server.models["tiny"], "run_s", 1.0)
+    assert served.said()["vml_claim"] == expected

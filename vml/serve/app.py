@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Any
@@ -37,6 +38,7 @@ from vml.serve.store import Store
 from vml.serve.streams import Watch
 from vml.serve.wire import BadRequest
 from vml.serve.writer import GroupWriter
+from vml.threads import THREADS
 
 ROUTERS: tuple[APIRouter, ...] = (
     inference.router,
@@ -127,6 +129,7 @@ async def _start(
     prover = make_executor(settings) if executor is None else executor
     await asyncio.to_thread(prover.start)
     parts.push_async_callback(asyncio.to_thread, prover.stop, settings.limits.grace_s)
+    threads = parts.enter_context(ThreadPoolExecutor(THREADS, "vml-model"))
     proving = settings.proving
     metrics = Metrics()
     metrics.describe_executor(prover.describe)
@@ -143,6 +146,7 @@ async def _start(
         metrics=metrics,
         rates=Rates(),
         reading=Reading(settings.limits.body_bytes, settings.limits.body_s, READING_BYTES),
+        threads=threads,
         slots=Slots(settings.limits.concurrent),
         checking=Slots(checking.AT_ONCE),
         beacon=None if proving.beacon is None else open_beacon(proving.beacon, proving.beacon_rounds),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ class Server:
         metrics: figures.
         rates: of clients.
         reading: bodies on their way.
+        threads: where models run that take their time.
         slots, checking: inferences and verifications at once.
         beacon: decides samples; None where there is none.
     """
@@ -64,6 +66,7 @@ class Server:
     metrics: Metrics
     rates: Rates
     reading: Reading
+    threads: ThreadPoolExecutor
     slots: Slots
     checking: Slots
     beacon: Beacon | None = None

@@ -80,16 +80,15 @@ def read_request(body: bytes, header_length: str | None, served: Served, default
     return InferenceRequest(name, tensors.decode(items, rest), _outputs(value.get("outputs"), served, asked), asked)
 
 
-def write_answer(
-    served: Served, request: InferenceRequest, outputs: Mapping[str, Array], parameters: Mapping[str, Any]
-) -> tuple[bytes, int | None]:
-    """An answer's body, and the length of its JSON where binary data follow.
+def write_outputs(request: InferenceRequest, outputs: Mapping[str, Array]) -> tuple[list[dict[str, Any]], bytes]:
+    """The outputs that were asked for, in the forms that were asked for.
 
     Args:
-        served: the model that was asked.
         request: what was asked.
         outputs: the numbers, by name.
-        parameters: scalars and texts.
+
+    Returns:
+        What stands in the JSON, and the binary data behind it.
 
     Raises:
         BadRequest: a number that JSON cannot write.
@@ -107,11 +106,25 @@ def write_answer(
             except tensors.BadTensor as error:
                 raise BadRequest(str(error)) from None
         items += headers
+    return items, b"".join(chunks)
+
+
+def write_answer(
+    served: Served, id: str | None, parameters: Mapping[str, Any], items: list[dict[str, Any]], data: bytes
+) -> tuple[bytes, int | None]:
+    """An answer's body, and the length of its JSON where binary data follow.
+
+    Args:
+        served: the model that was asked.
+        id: of the request.
+        parameters: scalars and texts.
+        items, data: of `write_outputs`.
+    """
     answer: dict[str, Any] = {"model_name": served.name, "model_version": served.version}
-    if request.id is not None:
-        answer["id"] = request.id
+    if id is not None:
+        answer["id"] = id
     text = json.dumps({**answer, "parameters": parameters, "outputs": items}, separators=(",", ":")).encode()
-    return b"".join([text, *chunks]), len(text) if chunks else None
+    return text + data, len(text) if data else None
 
 
 def server_metadata(version: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -25,6 +27,9 @@ from vml.serve.server import Server, principal_of, server_of
 router = APIRouter()
 IDEMPOTENCY, HEADER_LENGTH = "idempotency-key", "inference-header-content-length"
 MAX_KEY = 255
+QUICK_BYTES = 1 << 18
+"""Larger bodies are read in a thread: meanwhile others are answered."""
+
 INFER_REFUSALS = shapes.refusals(400, 404, 408, 409, 413, 415)
 
 
@@ -123,30 +128,24 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
     with server.slots.one():
         if not served.ready:
             raise Rejected(503, f"{served.name!r} is being made ready", retry_after_s=1)
-        asked = wire.read_request(body, headers.get(HEADER_LENGTH), served, settings.proving.default)
-        backend = allowed(server, served, asked.asked)
-        key = headers.get(IDEMPOTENCY)
-        request_hash = b""
-        if key is not None:
-            if not 0 < len(key) <= MAX_KEY:
-                raise Rejected(400, f"Idempotency-Key has 1 to {MAX_KEY} characters")
-            request_hash = keccak256(b"\0".join((served.version.encode(), served.name.encode(), body)))
-        started = time.perf_counter()
-        if served.quick:
-            answered = served.answer(asked.inputs, asked.asked.context)
+        key, request_hash = _idempotency(headers.get(IDEMPOTENCY), served, body)
+        work = partial(_run, server, served, body, headers.get(HEADER_LENGTH))
+        if served.quick and len(body) <= QUICK_BYTES:
+            run = work()
         else:
-            answered = await asyncio.to_thread(served.answer, asked.inputs, asked.asked.context)
-        ran = time.perf_counter()
+            run = await asyncio.get_running_loop().run_in_executor(server.threads, work)
+        asked, answered = run.request.asked, run.answered
+        began = time.perf_counter()
         digest = answered.claim.digest()
         receipt = server.signer.sign(digest).encode()
         signed = time.perf_counter()
-        job = new_job(server, asked.asked, backend, digest)
+        job = new_job(server, asked, run.backend, digest)
         recorded = await server.writer.record(
             NewAnswer(
                 claim=answered.claim,
                 semantics=served.semantics,
                 model_name=served.name,
-                inputs={} if asked.asked.prove is Prove.NEVER else answered.inputs,
+                inputs={} if asked.prove is Prove.NEVER else answered.inputs,
                 outputs=answered.codes if settings.keep_outputs else b"",
                 receipt=receipt,
                 job=job,
@@ -155,16 +154,47 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
                 request_hash=request_hash,
             )
         )
-        server.metrics.answered(served.name, ran - started, signed - ran, time.perf_counter() - signed)
-    said = _claim_said(answered, recorded, receipt, asked.asked, backend, job)
-    if asked.asked.prove is Prove.SYNC and recorded.job is not None:
-        said |= _job_said(await _proved(request, server, recorded.job, asked.asked.timeout_s))
-    content, length = wire.write_answer(served, asked, answered.outputs, said)
+        server.metrics.answered(served.name, run.seconds, signed - began, time.perf_counter() - signed)
+    said = _claim_said(answered, recorded, receipt, asked, run.backend, job)
+    if asked.prove is Prove.SYNC and recorded.job is not None:
+        said |= _job_said(await _proved(request, server, recorded.job, asked.timeout_s))
+    content, length = wire.write_answer(served, run.request.id, said, run.items, run.data)
     answer = Response(content, media_type="application/json" if length is None else "application/octet-stream")
     answer.headers["Vml-Claim"] = said["vml_claim"]
     if length is not None:
         answer.headers["Inference-Header-Content-Length"] = str(length)
     return answer
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A request that was read, run and written, before anything is remembered of it."""
+
+    request: wire.InferenceRequest
+    backend: str | None
+    answered: Answered
+    items: list[dict[str, Any]]
+    data: bytes
+    seconds: float
+
+
+def _run(server: Server, served: Served, body: bytes, header_length: str | None) -> _Run:
+    """Everything that can be refused for what is in the body, so that a refused request leaves no trace."""
+    asked = wire.read_request(body, header_length, served, server.settings.proving.default)
+    backend = allowed(server, served, asked.asked)
+    started = time.perf_counter()
+    answered = served.answer(asked.inputs, asked.asked.context)
+    seconds = time.perf_counter() - started
+    return _Run(asked, backend, answered, *wire.write_outputs(asked, answered.outputs), seconds)
+
+
+def _idempotency(key: str | None, served: Served, body: bytes) -> tuple[str | None, bytes]:
+    """A request's key, and the hash that tells it from others under the same key."""
+    if key is None:
+        return None, b""
+    if not 0 < len(key) <= MAX_KEY:
+        raise Rejected(400, f"Idempotency-Key has 1 to {MAX_KEY} characters")
+    return key, keccak256(b"\0".join((served.version.encode(), served.name.encode(), body)))
 
 
 def allowed(server: Server, served: Served, asked: Asked) -> str | None:
