@@ -95,7 +95,8 @@ def split_body(body: bytes, header_length: str | None) -> tuple[dict[str, Any], 
     """
     end = len(body)
     if header_length is not None:
-        if not header_length.isascii() or not header_length.isdigit() or int(header_length[:12]) > len(body):
+        written = header_length.isascii() and header_length.isdigit() and len(header_length) <= 12
+        if not written or int(header_length) > len(body):
             raise BadTensor(f"{HEADER_LENGTH} {header_length[:32]!r} is not a length within the body")
         end = int(header_length)
     text = body[:end]

@@ -55,9 +55,11 @@ class Database:
         if self.sqlite:
             # Claims and inputs are nobody else's business; the journal's files take the same mode.
             os.close(os.open(str(self._url.database), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._file = _file(str(self._url.database))
             self._engine = create_engine(self._url, connect_args={"timeout": _BUSY_S})
+            event.listen(self._engine, "do_connect", lambda *_: self._require_file())
             event.listen(self._engine, "connect", _prepare_sqlite)
-            event.listen(self._engine, "begin", _begin_sqlite)
+            event.listen(self._engine, "begin", self._begin_sqlite)
         else:
             self._engine = create_engine(self._url, pool_pre_ping=True, connect_args={"timeout": _BUSY_S})
             event.listen(self._engine, "handle_error", _recognise_broken)
@@ -123,6 +125,18 @@ class Database:
         if not self.sqlite:  # there every writer is alone
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _APPENDS})
 
+    def _begin_sqlite(self, connection: Connection) -> None:
+        # A writer takes its lock at once: a reader that turns writer half-way would be refused instead of waiting.
+        writes = connection.get_execution_options().get("vml_writes", False)
+        if writes:
+            self._require_file()
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    def _require_file(self) -> None:
+        """Refuse to go on where the file was removed or replaced: an open one still takes everything, and loses it."""
+        if _file(str(self._url.database)) != self._file:
+            raise StoreUnavailable("the database's file is gone, or another one is in its place")
+
     def _create(self, connection: Connection) -> None:
         if not inspect(connection).has_table(schema.name):
             metadata.create_all(connection)
@@ -181,10 +195,13 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    # A writer takes its lock at once: a reader that turns writer half-way would be refused instead of waiting.
-    writes = connection.get_execution_options().get("vml_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _file(path: str) -> tuple[int, int] | None:
+    """Which file a path names; None for none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _begin_postgresql(connection: Connection) -> None:

@@ -103,6 +103,9 @@ class Gate:
         if not access.guarded and not access.unsafe_open and _host(headers.get("host", "")) not in LOCAL_HOSTS:
             # A page of another site must not reach an open server through a name of its own.
             raise Rejected(403, "this server answers to localhost only")
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # Two lengths of one body: a proxy that believes the other one takes what follows for a request.
+            raise Rejected(400, "a body has one length, or comes in chunks", headers={"Connection": "close"})
         path = scope["path"]
         if path == "/" or path.startswith(PUBLIC):
             scope[PRINCIPAL] = None

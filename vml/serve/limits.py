@@ -6,12 +6,16 @@ More than that is refused at once (429 and when to come back), so that memory do
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import h11
+from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -142,7 +146,7 @@ async def read_body(request: Request, reading: Reading, max_bytes: int | None = 
         max_bytes: a lower bound of this route's own.
 
     Raises:
-        Rejected: 413, 408, or 429 where too much is being read already.
+        Rejected: 413, 408, 429 where too much is being read already, or 400 where the client went away.
     """
     max_bytes = min(reading.body_bytes, max_bytes or reading.body_bytes)
     declared = request.headers.get("content-length", "")
@@ -160,22 +164,43 @@ async def read_body(request: Request, reading: Reading, max_bytes: int | None = 
                     chunks.append(chunk)
     except TimeoutError:
         raise Rejected(408, f"the request did not come within {reading.body_s:g} s") from None
+    except ClientDisconnect:
+        raise Rejected(400, "the request broke off") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def timed(protocol: Any, seconds: float) -> type[Any]:
-    """A protocol class of uvicorn that closes connections on which a request's head does not come to its end.
+def timed(protocol: Any, seconds: float, connections: int) -> type[Any]:
+    """uvicorn's protocol class with bounds of its own, and errors in the one form.
+
+    A connection on which a request's head does not come to its end is closed. One too many is told so, whatever it
+    asks (503), so that those that are there go on; at twice as many nobody is told anything any more.
 
     Args:
-        protocol: the class to extend.
+        protocol: the class to extend, on h11.
         seconds: a first head has so long, later ones up to twice that.
+        connections: that are served at once.
     """
 
     class Timed(protocol):  # type: ignore[misc]
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            if len(self.connections) > 2 * connections:
+                transport.abort()
+                return
+            if len(self.connections) > connections:
+                self.app = _full
             self._seen = self.cycle
             asyncio.get_running_loop().call_later(seconds, self._look)
+
+        def send_400_response(self, msg: str) -> None:
+            """Refuse what is no HTTP; where an answer has begun already, only end."""
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                body = _error("not a request that HTTP allows")
+                head = [("content-type", "application/json"), ("content-length", str(len(body)))]
+                answer = h11.Response(status_code=400, headers=[*head, ("connection", "close")])
+                for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+                    self.transport.write(self.conn.send(event))
+            self.transport.close()
 
         def _look(self) -> None:
             """Close the connection where, since the last look, there was part of a head and nothing more."""
@@ -189,3 +214,16 @@ def timed(protocol: Any, seconds: float) -> type[Any]:
             asyncio.get_running_loop().call_later(seconds, self._look)
 
     return Timed
+
+
+async def _full(_scope: Any, _receive: Any, send: Any) -> None:
+    """The application of a connection too many."""
+    body = _error("too many connections")
+    head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    head += [(b"retry-after", b"1"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 503, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _error(words: str) -> bytes:
+    return json.dumps({"error": words}).encode()

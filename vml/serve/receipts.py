@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from vml import files
 from vml.client import receipts
+from vml.serve.refusals import StoreUnavailable
 from vml.tee.binding import Algorithm, Receipt, key_id, public_key_of, require_installed
 
 if TYPE_CHECKING:
@@ -63,11 +64,14 @@ class Signer:
             claim: 32-byte digest.
 
         Raises:
-            OSError: the count cannot be written.
+            StoreUnavailable: the count cannot be written.
         """
         with self._lock:
             if self._next == self._reserved:
-                self._write(self._next + BLOCK)
+                try:
+                    self._write(self._next + BLOCK)
+                except OSError as error:
+                    raise StoreUnavailable(f"the count of receipts cannot be written: {error.strerror}") from None
             sequence = self._next
             self._next += 1
         receipt = Receipt(claim, self.key_id, self.epoch, sequence, int(self._clock()))

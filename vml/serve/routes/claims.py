@@ -23,6 +23,8 @@ from vml.serve.server import principal_of, server_of, show_job
 router = APIRouter(prefix="/v1")
 MAX_ASK_BYTES = 4096
 PROOF_TYPE = "application/json"
+TEXT = "^[^\\x00]+$"
+"""Something that a database can look for: PostgreSQL knows no text with a zero in it."""
 
 
 class Page(shapes.Strict):
@@ -31,13 +33,13 @@ class Page(shapes.Strict):
     limit: int = Field(default=50, ge=1, le=500)
     before: int | None = Field(default=None, ge=0, le=(1 << 62), description="Only those with a lower log index.")
     model: str | None = Field(default=None, pattern=shapes.HEX32)
-    name: str | None = Field(default=None, min_length=1, max_length=255)
+    name: str | None = Field(default=None, pattern=TEXT, max_length=255)
 
 
 class Which(shapes.Strict):
     """Whose proof."""
 
-    backend: str | None = Field(default=None, min_length=1, max_length=64)
+    backend: str | None = Field(default=None, pattern=TEXT, max_length=64)
 
 
 def read_digest(text: str) -> bytes:

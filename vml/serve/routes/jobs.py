@@ -73,7 +73,7 @@ async def cancel(request: Request, id: str) -> Response:
     responses={
         200: {
             "description": 'Server-sent events: "progress" with the job, at last "end" with the job.',
-            "content": {EVENTS: {"schema": {"type": "string"}}},
+            "content": {EVENTS: {}},
         },
         **shapes.refusals(404),
     },
