@@ -141,17 +141,24 @@ class NoJobs:
         return []
 
 
-def test_a_silent_beacon_decides_nothing() -> None:
-    now = [0.0]
-    beacon = Beacon(Rounds(), 3, lambda: now[0])
+def test_a_silent_or_leaping_beacon_decides_nothing() -> None:
+    now, rounds = [0.0], Rounds()
+    beacon = Beacon(rounds, 3, lambda: now[0])
     with pytest.raises(Rejected) as caught:
         beacon.coming()
     assert caught.value.status == 503
     beacon.poll(NoJobs())  # type: ignore[arg-type]
     assert beacon.coming() == 8
-    now[0] = 61.0
-    with pytest.raises(Rejected):
+    now[0] = 9.0
+    with pytest.raises(Rejected, match="silent"):
         beacon.coming()
+    rounds.number += 3
+    beacon.poll(NoJobs())  # type: ignore[arg-type]
+    with pytest.raises(Rejected, match="leapt"):
+        beacon.coming()
+    rounds.number += 1
+    beacon.poll(NoJobs())  # type: ignore[arg-type]
+    assert beacon.coming() == 12
 
 
 @pytest.mark.parametrize("text", ["x", "5", "5 0x12", "5 0x" + "11" * 32 + "\n5 0x" + "22" * 32, "-1 0x" + "11" * 32])

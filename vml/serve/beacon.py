@@ -1,8 +1,8 @@
 """Public beacons: values that nobody knows before their round, and everybody afterwards.
 
-A server asks now and then which round is the latest. A sample made meanwhile is decided by a round that many rounds
+A server asks every other second which round is the latest. A sample made meanwhile is decided by a round some rounds
 later: far enough that it is still to come although the latest known round is a little old. When the beacon was not
-heard of for a while, nothing is sampled by it.
+heard of for a few seconds, or went on by as many rounds between two looks, nothing is sampled by it.
 
 Sources of rounds: the blocks of a chain (a round is a block's number, its value the block's hash, taken when enough
 blocks follow; whoever makes blocks can throw some away, and so has a little say), and a file of lines
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vml.serve.store import Store
 
 POLL_S = 2.0
-SILENT_S = 60.0
+SILENT_S = 8.0
 CONFIRMATIONS = 2
 """So many blocks follow one whose hash is taken."""
 
@@ -124,16 +124,18 @@ class Beacon:
     def __init__(self, source: Source, ahead: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._source, self._ahead, self._clock = source, ahead, clock
         self.latest: int | None = None
-        self._heard_at = 0.0
+        self._heard_at, self._leapt = 0.0, False
 
     def coming(self) -> int:
         """The round that decides a sample made now.
 
         Raises:
-            Rejected: 503, nothing was heard of the beacon lately.
+            Rejected: 503, nothing was heard of the beacon lately, or it is too fast for what is known of it.
         """
         if self.latest is None or self._clock() - self._heard_at > SILENT_S:
             raise Rejected(503, "the beacon is silent: nothing can be sampled by it now", retry_after_s=10)
+        if self._leapt:
+            raise Rejected(503, "the beacon leapt ahead: its next round may be known already", retry_after_s=10)
         return self.latest + self._ahead
 
     def poll(self, store: Store) -> int:
@@ -142,8 +144,10 @@ class Beacon:
         Returns:
             How many rounds were decided.
         """
+        asked_at, before = self._clock(), self.latest
         self.latest = self._source.latest()
-        self._heard_at = self._clock()
+        self._heard_at = asked_at
+        self._leapt = before is not None and self.latest - before >= self._ahead
         decided = 0
         for number in store.waiting_rounds():
             value = self._source.value(number) if number <= self.latest else None
