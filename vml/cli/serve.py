@@ -52,7 +52,9 @@ def serve(
         ),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prove; 0: none here.")] = 1,
-    executor: Annotated[str, typer.Option("--executor", help="Who proves: local, ray, ray://host:port.")] = "local",
+    executor: Annotated[
+        str, typer.Option("--executor", help="Who proves: local, ray, ray:HOST:PORT, ray://HOST:PORT.")
+    ] = "local",
     backend: args.Backend = "auto",
     backends: Annotated[
         str | None, typer.Option("--backends", metavar="A,B", help="Backends that may be asked for; default: all.")
@@ -199,9 +201,9 @@ def serve(
             else read_attesting(attester, simulate, None, seed, "tee"),
         ),
     )
-    logs.begin(as_json=log == "json", quiet=quiet)
     application = create_app(settings)
     listening = process.listen(host, port)
+    logs.begin(as_json=log == "json", quiet=quiet)
 
     def started() -> None:
         server = application.state.server
