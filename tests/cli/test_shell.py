@@ -87,6 +87,7 @@ EXITS: dict[BaseException, int] = {
     errors.EvidenceRejected("x"): 1,
     errors.CertificateRejected("x"): 1,
     errors.LogRejected("x"): 1,
+    errors.ServerError("x"): 4,
     errors.PolicyRejected("x"): 1,
     ValueError("x"): 2,
     TypeError("x"): 2,

@@ -271,6 +271,19 @@ def test_an_own_certificate_has_to_hold(world: Any, pin: str, vml: Any) -> None:
     assert vml("audit", CASE, *asking(world, pin), "--certificate", folder / "shown/good.json")[0] == 2
 
 
+def test_a_server_that_shows_an_older_list_is_remembered(world: Any, pin: str, tmp_path: Path, vml: Any) -> None:
+    _, folder, _ = world
+    memory = tmp_path / "memory.json"
+    asked = ("audit", CASE, *asking(world, pin), "--authority", folder / "house.pub", "--json")
+    remembering = (*asked, "--revocation-memory", memory)
+    assert len(vml(*remembering)[1]["decisions"][0]["certificates"]) == 1
+    (name,) = canonical.decode(memory.read_bytes(), max_bytes=4096)["lists"]
+    memory.write_bytes(canonical.encode({"format": "vml-revocation-memory/1", "lists": {name: 2}}))
+    (decision,) = vml(*remembering)[1]["decisions"]
+    assert decision["certificates"] == []
+    assert any("list 2 is known" in reason for reason in decision["certificates_refused"])
+
+
 def test_what_is_not_in_the_log(world: Any, pin: str, vml: Any) -> None:
     for what in ("case 9999", "0x" + "00" * 32):
         code, found, _ = vml("audit", what, *asking(world, pin), "--json")

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vml.cli.certified import Authorities, CertificateFiles, RequireRevocation, RevocationFiles, read, utc
+from vml.cli.certified import Authorities, CertificateFiles, Memory, RequireRevocation, RevocationFiles, read, utc
 from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, headline, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vml.certificates.verify import VerifiedCertificate
     from vml.client.auditing import Judge, Log
     from vml.transparency.audit import Evidence
     from vml.transparency.note import VerifierKey
@@ -70,6 +71,7 @@ def audit(
     authority: Authorities = None,
     revocations: RevocationFiles = None,
     require_revocation: RequireRevocation = False,
+    revocation_memory: Memory = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -81,6 +83,7 @@ def audit(
     are judged for the time of the entry: your own (--certificate) have to hold, those that the server shows are listed
     where an --authority of yours signed them. VML_API_KEY is sent to the server where it is set.
     """
+    from vml.certificates import memory
     from vml.transparency.audit import audit_entry
 
     out = Output(as_json, quiet)
@@ -90,20 +93,26 @@ def audit(
         raise ValueError("--since and -o need the log itself: --server or --database")
     if claim is None and context is None and (since is None or output is not None):
         raise ValueError("which decision? give CLAIM or --context, or --since alone")
-    pin, judge = _log_key(log_key), _judge(
-        model, key, policy, server_key, certificate, authority, revocations, require_revocation
-    )  # fmt: skip
+    pin = _log_key(log_key)
+    certifying = certificate, authority, revocations, require_revocation, revocation_memory
+    judge = _judge(model, key, policy, server_key, *certifying)
     digest, wanted = _wanted(claim, context)
     kept = None if evidence is None else _evidence(evidence)
-    decisions, grown = [], None
+    decisions: list[dict[str, Any]] = []
+    held: list[VerifiedCertificate] = []
+    grown = None
     with _open(server, database) as log:
         found = [kept] if kept is not None else [] if log is None else _search(log, digest, wanted)
         for each in found:
-            decisions.append(judge.decision(audit_entry(each, pin, digest=digest, context=wanted), each))
+            said, certificates = judge.decision(audit_entry(each, pin, digest=digest, context=wanted), each)
+            decisions.append(said)
+            held += certificates
         if log is not None and since is not None:
             grown = _grown(log, pin, since, found)
     if output is not None:
         _keep(output, found)
+    if revocation_memory is not None:
+        memory.remember(revocation_memory, held)
     result: dict[str, Any] = {
         "audited": True,
         "log": pin.name,
@@ -134,9 +143,11 @@ def _judge(
     authorities: list[str] | None,
     revocations: list[Path] | None,
     require_revocation: bool,
+    memory: Path | None,
 ) -> Judge:
     from vml.backends.types import Environment
     from vml.certificates.authority import Authority
+    from vml.certificates.memory import recall
     from vml.claim import parse_bytes32
     from vml.client.auditing import Judge
     from vml.policy import Policy
@@ -155,6 +166,7 @@ def _judge(
         revocations=[read(path) for path in revocations or ()],
         now=now,
         require_revocation=require_revocation,
+        known_lists={} if memory is None else recall(memory),
     )
 
 

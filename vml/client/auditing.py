@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vml import api
@@ -154,6 +154,7 @@ class Judge:
         certificates, revocations: the auditor's own files; a certificate of these has to hold.
         now: unix seconds, at which revocation lists have to be good.
         require_revocation: a certificate without a list does not hold.
+        known_lists: numbers of the last lists that the auditor saw, so that the server shows no older one.
     """
 
     model: ModelLike | bytes | None
@@ -166,9 +167,10 @@ class Judge:
     revocations: Sequence[bytes]
     now: int
     require_revocation: bool = False
+    known_lists: Mapping[str, int] = field(default_factory=dict)
 
-    def decision(self, audited: Audited, evidence: Evidence) -> dict[str, Any]:
-        """Everything that is shown of one entry, as JSON.
+    def decision(self, audited: Audited, evidence: Evidence) -> tuple[dict[str, Any], list[VerifiedCertificate]]:
+        """Everything that is shown of one entry, as JSON, and the certificates that hold for it.
 
         Raises:
             VerificationError: its receipt or its proof is not what it has to be, or a certificate of the auditor's own
@@ -176,7 +178,7 @@ class Judge:
         """
         entry = audited.entry
         held, refused = self._certificates(entry, evidence)
-        return {
+        said = {
             "digest": "0x" + entry.claim.digest().hex(),
             "claim": entry.claim.to_json(),
             "model_name": entry.model_name,
@@ -189,6 +191,7 @@ class Judge:
             "certificates": [{**each.to_json(), "remark": each.remark()} for each in held],
             "certificates_refused": refused,
         }
+        return said, held
 
     def _receipt(self, entry: Entry) -> dict[str, Any] | None:
         """Who answers for it; None where nobody signed."""
@@ -260,6 +263,7 @@ class Judge:
             at=at,
             now=self.now,
             revocations=newest,
+            known_lists=self.known_lists,
             require_revocation=self.require_revocation,
         )
 
