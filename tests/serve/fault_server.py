@@ -30,10 +30,15 @@ def kind(number: int, count: int) -> float:
     return {5: 3.25, count // 2: 3.5}.get(number, 1.0)
 
 
+def backend(number: int, count: int) -> str:
+    """Where there is time, some proofs are real ones."""
+    return "sumcheck" if count > 100 and number % 20 == 7 else provers.SLOW
+
+
 def request(model: Any, number: int, count: int) -> NewAnswer:
     first = kind(number, count)
     inputs = {"x": np.array([[first, number / 256, 0.0, 0.25]], np.float32)}
-    job = NewJob(provers.SLOW, max_attempts=ATTEMPTS if first == 1.0 else 2)
+    job = NewJob(backend(number, count), max_attempts=ATTEMPTS if first == 1.0 else 2)
     key = {"client": "test", "idempotency_key": f"request {number}", "request_hash": number.to_bytes(32, "big")}
     return real_answer(model, inputs, "tiny", job, **key)
 

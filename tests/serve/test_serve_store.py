@@ -122,6 +122,20 @@ def test_a_proof_on_demand_needs_inputs(store: Store, clock: Clock) -> None:
     assert store.depth() == 2
 
 
+def test_a_job_that_failed_is_not_begun_anew_from_nothing(narrow: Store, clock: Clock) -> None:
+    narrow.record([asked(1)])
+    lease = narrow.lease("w", seconds=9)
+    assert lease is not None
+    narrow.fail(lease, ValueError(), retry=False)
+    narrow.record([asked(n) for n in range(2, 5)])
+    with pytest.raises(Overloaded):
+        narrow.ask(claim_of(1).digest(), NewJob(BACKEND))
+    narrow.forget_inputs(clock.now + 1)
+    with pytest.raises(InputsNotKept):
+        narrow.ask(claim_of(1).digest(), NewJob(BACKEND))
+    assert narrow.jobs(limit=1, state=State.FAILED)[0].id == lease.job
+
+
 def test_inputs_are_forgotten_when_nobody_needs_them(store: Store, clock: Clock) -> None:
     store.record([answer(1), asked(2), asked(3)])
     lease = store.lease("w", seconds=9)
