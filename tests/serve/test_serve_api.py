@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from tests.serve.running import Running, X, running
+from vml.backends import BACKENDS, get_backend
+from vml.backends.types import Attesting, SetupOptions
 from vml.proof import Proof
 from vml.serve import differences
 from vml.serve.records import NewJob, ProofRecord
@@ -242,3 +244,24 @@ def test_how_far_a_backend_with_other_arithmetic_is_from_the_answer(served: Runn
     assert proof is not None
     odd = ProofRecord(**{**vars(proof), "data": b"nonsense"})
     assert differences.max_difference(record, odd) is None
+
+
+@pytest.mark.slow
+def test_every_backend_proves_for_the_server(tiny: Any, tmp_path: Path) -> None:
+    """Those about the exact model the answered claim, ezkl one of its own, close to it; none needs code of its own."""
+    options = {"tee": SetupOptions(attesting=Attesting(simulate="tdx", at=int(time.time())))}
+    with running(tiny, tmp_path, workers=1, options=options) as server:
+        for name in BACKENDS:
+            said = server.said({"prove": "sync", "backend": name, "nonce": "all of them"})
+            assert said["vml_state"] == "proved", (name, said)
+            job = server.http.get(f"/v1/jobs/{said['vml_job']}").json()
+            exact = get_backend(name).capabilities().exact
+            assert (job["proof_claims"] == [said["vml_claim"]]) is exact
+            assert job["max_difference"] == 0.0 if exact else 0 < job["max_difference"] < 0.1
+            proof = server.http.get(job["proof"])
+            assert proof.headers["Vml-Claim"] == job["proof_claims"][0]
+            assert server.http.get(f"/v1/proofs/{job['proof_claims'][0]}", params={"backend": name}).status_code == 200
+            if name == "tee":
+                continue  # its verifier brings appraisal policies, which no query holds
+            asked = {"model": "tiny", "context": said["vml_context"], "allow_unsafe_setup": "true"}
+            assert server.http.post("/v1/verify", params=asked, content=proof.content).json()["verified"], name
