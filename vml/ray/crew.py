@@ -257,8 +257,7 @@ class Crew:
         if task.deaths < TRIES:
             self._waiting.appendleft(task)
             return
-        times = TRIES * (RESTARTS + 1)
-        message = f"every process that worked on it died, {times} of them (was memory short?): {why}"
+        message = f"every process that worked on it died, {TRIES} of them for good (was memory short?): {why}"
         self._ended.append(Ended(task.id, hand.node, error=ProvingError(message)))
 
     def _reject(self, hand: _Hand, failure: Failure) -> None:
