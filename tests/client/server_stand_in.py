@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from vml import api
 from vml.claim import Claim
 from vml.client import receipts, tensors
-from vml.client.flow import Reply, Request
+from vml.client.exchange import Reply, Request
 from vml.model import Model
 from vml.proof import Proof
 from vml.tee.binding import Algorithm, Receipt, key_id, public_key_of

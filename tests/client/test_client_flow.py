@@ -15,7 +15,9 @@ import vml
 from tests.cli.stand_in import tiny_onnx
 from vml import api
 from vml.client import flow
-from vml.client.flow import Reply, Trust
+from vml.client.exchange import Reply, drive
+from vml.client.flow import Trust
+from vml.client.reading import shown_outputs
 from vml.errors import (
     ClaimMismatch,
     EvidenceRejected,
@@ -52,7 +54,7 @@ def server(model: Model) -> StandIn:
 def infer(server: StandIn, trust: Trust, *, parameters: Mapping[str, Any] | None = None, context: Any = None) -> Any:
     waits: list[float] = []
     steps = flow.infer("tiny", INPUT, trust, parameters=parameters or {}, context=context)
-    return flow.drive(steps, server, waits.append)
+    return drive(steps, server, waits.append)
 
 
 def test_an_honest_answer_is_verified(server: StandIn, model: Model) -> None:
@@ -144,7 +146,7 @@ def test_a_claim_that_is_not_the_one_asked_for_is_refused(
         infer(lying, Trust(model))
     # Not even as an answer that nothing proves.
     with pytest.raises(ClaimMismatch, match=field):
-        flow.drive(flow.ask("tiny", INPUT, Trust(model), parameters={}, context=None), lying, [].append)
+        drive(flow.ask("tiny", INPUT, Trust(model), parameters={}, context=None), lying, [].append)
 
 
 def test_an_altered_proof_is_refused(server: StandIn, model: Model) -> None:
@@ -201,7 +203,7 @@ def test_a_busy_server_is_asked_again(server: StandIn, model: Model) -> None:
     busy = Reply(429, {"retry-after": "2"}, b'{"error":"busy"}')
     waits: list[float] = []
     again = replace(server, refusals=[busy, busy])
-    flow.drive(flow.infer("tiny", INPUT, Trust(model), parameters={}, context=None), again, waits.append)
+    drive(flow.infer("tiny", INPUT, Trust(model), parameters={}, context=None), again, waits.append)
     assert waits[:2] == [2.0, 2.0]
     keys = {request.headers["Idempotency-Key"] for request in again.seen if request.method == "POST"}
     assert len(keys) == 1, "a repeated request is the same request"
@@ -239,14 +241,14 @@ def test_a_job_that_fails_is_a_reason(server: StandIn, model: Model, state: str)
 def test_an_unproved_answer_says_so_and_can_be_proved_later(server: StandIn, model: Model) -> None:
     waits: list[float] = []
     steps = flow.ask("tiny", INPUT, Trust(model), parameters={}, context=None)
-    pending = flow.drive(steps, server, waits.append)
+    pending = drive(steps, server, waits.append)
     assert not hasattr(pending, "outputs")
     assert pending.job == ""
     assert pending.log_index == 3
     with pytest.raises(ValueError, match="no proof was asked for"):
-        flow.drive(flow.prove(pending, Trust(model)), server, waits.append)
-    pending = flow.drive(flow.demand(pending, "sumcheck"), server, waits.append)
-    assert flow.drive(flow.prove(pending, Trust(model)), server, waits.append).claim == pending.claim
+        drive(flow.prove(pending, Trust(model)), server, waits.append)
+    pending = drive(flow.demand(pending, "sumcheck"), server, waits.append)
+    assert drive(flow.prove(pending, Trust(model)), server, waits.append).claim == pending.claim
 
 
 def test_a_folder_is_a_model(server: StandIn, model: Model) -> None:
@@ -259,10 +261,10 @@ def test_a_folder_is_a_model(server: StandIn, model: Model) -> None:
 
 def check(server: StandIn, model: Model, **changes: Any) -> Any:
     """A claim of the header Vml-Claim, for the input of this file."""
-    pending = flow.drive(flow.ask("tiny", INPUT, Trust(model), parameters={}, context=CHOSEN), server, [].append)
+    pending = drive(flow.ask("tiny", INPUT, Trust(model), parameters={}, context=CHOSEN), server, [].append)
     arguments = {"inputs": INPUT, "context": CHOSEN, "outputs": None, "max_difference": 0.0, **changes}
     steps = flow.check(pending.digest, trust=Trust(model), backend="sumcheck", **arguments)
-    return pending, flow.drive(steps, server, [].append)
+    return pending, drive(steps, server, [].append)
 
 
 def test_a_claim_of_a_header_is_checked(server: StandIn, model: Model) -> None:
@@ -283,7 +285,7 @@ def test_a_claim_of_a_header_about_something_else_is_refused(server: StandIn, mo
 
 
 def shown(output: Any) -> dict[str, Any]:
-    return flow.shown_outputs(Proof("ezkl/x", (vml.Claim(*([bytes(32)] * 4)),), {"output": output}, b""))
+    return shown_outputs(Proof("ezkl/x", (vml.Claim(*([bytes(32)] * 4)),), {"output": output}, b""))
 
 
 def test_outputs_of_fixed_point_are_read_from_the_proof() -> None:

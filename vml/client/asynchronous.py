@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vml.claim import ZERO_CONTEXT, parse_bytes32
 from vml.client import flow, session
-from vml.client.flow import Answer, Flow, Pending, Reply, Request, Wait
+from vml.client.exchange import Flow, Reply, Request, Wait
+from vml.client.flow import Answer, Pending
 
 if TYPE_CHECKING:
     from vml.api.models import ModelLike

@@ -14,20 +14,22 @@ Until then nothing is more than the server's word: `ask` returns it as `Pending`
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 
 from vml.api import accepted_models, verify
-from vml.claim import Claim, parse_bytes32
+from vml.claim import Claim
 from vml.client import receipts, tensors
-from vml.errors import ClaimMismatch, MalformedProof, ProvingError, ServerError
+from vml.client.exchange import FIRST_WAIT_S, Flow, Request, Wait, exchange, printable, read_object
+from vml.client.reading import read_answer, read_claim, shown_outputs
+from vml.client.tensors import Array
+from vml.errors import ClaimMismatch, ProvingError, ServerError
 from vml.proof import MAX_BYTES as MAX_PROOF_BYTES
 from vml.proof import Proof
 
@@ -36,44 +38,8 @@ if TYPE_CHECKING:
     from vml.backends.types import Environment, VerifiedClaim
     from vml.policy import Policy
 
-Array = np.ndarray[Any, np.dtype[Any]]
-T = TypeVar("T")
-
 MAX_ANSWER_BYTES = 256 << 20
-MAX_JSON_BYTES = 1 << 20
-FIRST_WAIT_S, LAST_WAIT_S = 0.05, 1.0
-RETRIED = frozenset({429, 503})
-"""Answers that mean: not now."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One HTTP request; its answer of at most `limit` bytes is wanted back."""
-
-    method: str
-    path: str
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    limit: int = MAX_JSON_BYTES
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Nothing is to happen for so many seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a server answered; header names in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-Flow: TypeAlias = Generator[Request | Wait, Reply | None, T]
+LAST_WAIT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -178,9 +144,9 @@ def ask(
         },
         MAX_ANSWER_BYTES,
     )
-    reply = yield from _exchange(request)
-    said, outputs = _read_answer(reply)
-    claim, digest = _read_claim(said)
+    reply = yield from exchange(request)
+    said, outputs = read_answer(reply)
+    claim, digest = read_claim(said)
     # step 1: one claim, in the context that was chosen here
     if claim.digest() != digest:
         raise ClaimMismatch("digest", "0x" + claim.digest().hex(), "0x" + digest.hex())
@@ -281,34 +247,6 @@ def check(
     return Answer(shown, verdict, claim, data, b"")
 
 
-def shown_outputs(proof: Proof) -> dict[str, Array]:
-    """The outputs that a verified proof shows in its public section.
-
-    Returns:
-        float64 arrays by name: code / scale; of fixed point code / 2^scale.
-
-    Raises:
-        MalformedProof: its public section shows them in another way.
-    """
-    shown: Any = proof.public.get("output")
-    try:
-        return {item["name"]: _numbers(item).reshape(item["shape"]) for item in shown}
-    except (KeyError, TypeError, ValueError) as error:
-        raise MalformedProof(f"outputs of {proof.scheme} cannot be read here: {error}") from None
-
-
-def _numbers(item: Mapping[str, Any]) -> Array:
-    if "values" in item:
-        fixed: Array = np.array(item["values"], dtype=np.float64) / 2.0 ** item["scale"]
-        return fixed
-    (text,) = item["codes"]
-    codes = np.frombuffer(base64.b64decode(text, validate=True), np.dtype(item["dtype"]).newbyteorder(">"))
-    if codes.dtype.kind == "f":
-        return codes.astype(np.float64)
-    numerator, denominator = map(int, item["scale"])
-    return codes.astype(np.float64) * denominator / numerator
-
-
 def infer(
     name: str,
     inputs: Mapping[str, Any],
@@ -340,40 +278,11 @@ def demand(pending: Pending, backend: str) -> Flow[Pending]:
     return replace(pending, job=job)
 
 
-def drive(flow: Flow[T], send: Callable[[Request], Reply], sleep: Callable[[float], None]) -> T:
-    """Carry a flow out, blocking."""
-    reply: Reply | None = None
-    while True:
-        try:
-            step = flow.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        if isinstance(step, Wait):
-            sleep(step.seconds)
-            reply = None
-        else:
-            reply = send(step)
-
-
-def _exchange(request: Request) -> Flow[Reply]:
-    """One request until the server takes it; whoever drives the flow bounds the time."""
-    while True:
-        reply = yield request
-        assert reply is not None
-        if reply.status in RETRIED and (after := reply.headers.get("retry-after", "")).isdigit():
-            yield Wait(max(FIRST_WAIT_S, float(after[:6])))
-            continue
-        if reply.status >= 300:
-            raise ServerError(f"the server refused ({reply.status}): {_words(reply.body)}", status=reply.status)
-        return reply
-
-
 def _demanded(digest: bytes, backend: str) -> Flow[str]:
     body = json.dumps({"backend": backend}).encode()
     headers = {"Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
-    reply = yield from _exchange(Request("POST", f"/v1/proofs/0x{digest.hex()}", body, headers))
-    job = _json(reply.body).get("id")
+    reply = yield from exchange(Request("POST", f"/v1/proofs/0x{digest.hex()}", body, headers))
+    job = read_object(reply.body).get("id")
     if not isinstance(job, str):
         raise ServerError("the server's answer names no job")
     return job
@@ -384,41 +293,21 @@ def _proof(digest: bytes, job: str) -> Flow[bytes]:
     ended = yield from _ended(job)
     if ended["state"] != "proved":
         reason = ended.get("error") or "without a reason"
-        raise ProvingError(f"the server did not prove it: {ended['state']}: {_printable(str(reason))}")
+        raise ProvingError(f"the server did not prove it: {ended['state']}: {printable(str(reason))}")
     path = f"/v1/proofs/0x{digest.hex()}?backend={quote(str(ended.get('backend', '')), safe='')}"
-    reply = yield from _exchange(Request("GET", path, limit=MAX_PROOF_BYTES))
+    reply = yield from exchange(Request("GET", path, limit=MAX_PROOF_BYTES))
     return reply.body
 
 
 def _ended(job: str) -> Flow[dict[str, Any]]:
     wait = FIRST_WAIT_S
     while True:
-        reply = yield from _exchange(Request("GET", f"/v1/jobs/{quote(job, safe='')}"))
-        value = _json(reply.body)
+        reply = yield from exchange(Request("GET", f"/v1/jobs/{quote(job, safe='')}"))
+        value = read_object(reply.body)
         if value.get("state") in ("proved", "failed", "cancelled"):
             return value
         yield Wait(wait)
         wait = min(LAST_WAIT_S, wait * 1.5)
-
-
-def _read_answer(reply: Reply) -> tuple[dict[str, Any], dict[str, Array]]:
-    try:
-        value, rest = tensors.split_body(reply.body, reply.headers.get(tensors.HEADER_LENGTH.lower()))
-        outputs = tensors.decode(value.get("outputs"), rest)
-    except tensors.BadTensor as error:
-        raise ServerError(f"the server's answer is not the protocol's: {error}") from None
-    said = value.get("parameters")
-    if not isinstance(said, dict):
-        raise ServerError("the answer carries no claim: is this a server of vml?")
-    return said, outputs
-
-
-def _read_claim(said: Mapping[str, Any]) -> tuple[Claim, bytes]:
-    try:
-        fields = [parse_bytes32(said[f"vml_{name}"]) for name in ("model", "input", "output", "context", "claim")]
-    except (KeyError, ValueError, TypeError) as error:
-        raise ServerError(f"the answer carries no claim that can be read: {error}") from None
-    return Claim(*fields[:4]), fields[4]
 
 
 def _require_model(claim: Claim, trust: Trust) -> None:
@@ -427,23 +316,3 @@ def _require_model(claim: Claim, trust: Trust) -> None:
     if claim.model not in accepted:
         names = " or ".join(sorted("0x" + one.hex() for one in accepted))
         raise ClaimMismatch("model", names, "0x" + claim.model.hex())
-
-
-def _json(data: bytes) -> dict[str, Any]:
-    try:
-        value, _ = tensors.split_body(data, None)
-    except tensors.BadTensor as error:
-        raise ServerError(f"the server's answer is not the protocol's: {error}") from None
-    return value
-
-
-def _words(data: bytes) -> str:
-    try:
-        text = tensors.split_body(data[:MAX_JSON_BYTES], None)[0].get("error")
-    except tensors.BadTensor:
-        text = None
-    return _printable(text) if isinstance(text, str) else "without a reason"
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:500])

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from vml.backends.types import Environment
 from vml.claim import parse_bytes32
-from vml.client.flow import Reply, Request, Trust
+from vml.client.exchange import Reply, Request
+from vml.client.flow import Trust
 from vml.errors import BackendUnavailable, ServerError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vml.claim import ZERO_CONTEXT, parse_bytes32
 from vml.client import flow, session
-from vml.client.flow import Answer, Flow, Pending, Reply, Request
+from vml.client.exchange import Flow, Reply, Request, drive
+from vml.client.flow import Answer, Pending
 
 if TYPE_CHECKING:
     from vml.api.models import ModelLike
@@ -158,9 +159,7 @@ class Client:
                 raise session.too_late(self._session)
             return seconds
 
-        return flow.drive(
-            steps, lambda request: self._send(request, left()), lambda wait: time.sleep(min(wait, left()))
-        )
+        return drive(steps, lambda request: self._send(request, left()), lambda wait: time.sleep(min(wait, left())))
 
     def _send(self, request: Request, timeout_s: float) -> Reply:
         body = session.Body(request)
