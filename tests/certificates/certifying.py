@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -17,8 +18,9 @@ from cryptography.x509.oid import NameOID
 from vml.certificates.authority import X509, Authority
 from vml.certificates.revocations import Revocations, Revoked
 from vml.certificates.signing import AuthorityKey, load_key, new_key
-from vml.certificates.statement import EXACT, Accuracy, CertifiedIdentity, Scope, Statement
-from vml.certificates.verify import Certified
+from vml.certificates.statement import EXACT, Accuracy, Certificate, CertifiedIdentity, Scope, Statement
+from vml.certificates.verify import Certified, VerifiedCertificate, verify_certificate
+from vml.errors import CertificateRejected
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -149,3 +151,16 @@ def _house(kind: str, which: str) -> House:
 
 
 KINDS = ("ed25519", "eip712", "x509-p256", "x509-p384", "x509-rsa")
+ED = house("ed25519")
+
+
+def check(certificate: Certificate | bytes, by: House = ED, **options: Any) -> VerifiedCertificate:
+    options = {"authorities": [by.authority], "at": NOW, **options}
+    return verify_certificate(certificate, options.pop("claims", [CLAIM]), **options)
+
+
+def refused(reason: str, certificate: Certificate | bytes, by: House = ED, **options: Any) -> CertificateRejected:
+    with pytest.raises(CertificateRejected) as caught:
+        check(certificate, by, **options)
+    assert caught.value.reason == reason
+    return caught.value

@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.certificates.certifying import (
     CIRCUIT,
     CLAIM,
     CONTEXT,
-    DAY,
+    ED,
     EMPTY_LIST,
     KINDS,
     MODEL,
@@ -24,13 +23,10 @@ from tests.certificates.certifying import (
     SERIAL,
     STATEMENT,
     House,
-    authorities,
-    der,
+    check,
     house,
-    issued,
     pem_of,
-    usage,
-    x509_house,
+    refused,
 )
 from vml import canonical
 from vml.certificates.authority import Authority
@@ -39,23 +35,10 @@ from vml.certificates.revocations import Revoked, SignedRevocations
 from vml.certificates.signatures import ORDERS
 from vml.certificates.signing import load_key
 from vml.certificates.statement import EXACT, Certificate, CertifiedIdentity, Scope
-from vml.certificates.verify import Certified, VerifiedCertificate, list_name, verify_certificate
+from vml.certificates.verify import Certified, list_name
 from vml.errors import CertificateRejected, MalformedProof, PolicyRejected, VerificationError
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
-ED = house("ed25519")
-
-
-def check(certificate: Certificate | bytes, by: House = ED, **options: Any) -> VerifiedCertificate:
-    options = {"authorities": [by.authority], "at": NOW, **options}
-    return verify_certificate(certificate, options.pop("claims", [CLAIM]), **options)
-
-
-def refused(reason: str, certificate: Certificate | bytes, by: House = ED, **options: Any) -> CertificateRejected:
-    with pytest.raises(CertificateRejected) as caught:
-        check(certificate, by, **options)
-    assert caught.value.reason == reason
-    return caught.value
 
 
 @every_kind
@@ -340,91 +323,6 @@ def test_nothing_to_verify_is_a_callers_mistake() -> None:
         check(made, claims=[])
     with pytest.raises(ValueError):
         check(made, authorities=[])
-
-
-# X.509
-
-
-P256 = ec.generate_private_key(ec.SECP256R1())
-
-
-@pytest.mark.parametrize(
-    ("reason", "changes"),
-    [
-        ("chain", {"begins": NOW - 3 * DAY, "ends": NOW - 2 * DAY}),
-        ("chain", {"begins": NOW + 2 * DAY, "ends": NOW + 3 * DAY}),
-        ("chain", {"extra": x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")}),
-        ("key_usage", {"rights": usage(key_encipherment=True)}),
-        ("key_usage", {"ca": True, "rights": usage(digital_signature=True, key_cert_sign=True)}),
-        ("issuer", {"subject": "Somebody Else"}),
-    ],
-    ids=["expired", "early", "critical extension", "usage", "authority", "name"],
-)
-def test_the_certificate_of_the_key(reason: str, changes: dict[str, Any]) -> None:
-    by = x509_house(P256, **changes)
-    with pytest.raises(CertificateRejected) as caught:
-        check(by.key.certificate(STATEMENT), by)
-    assert caught.value.reason in ({reason, "chain"} if "ca" in changes else {reason})
-
-
-def test_a_leaf_without_constraints_may_sign() -> None:
-    by = x509_house(P256, constraints=False)
-    assert check(by.key.certificate(STATEMENT), by)
-    nonrepudiation = x509_house(P256, rights=usage(content_commitment=True))
-    assert check(nonrepudiation.key.certificate(STATEMENT), nonrepudiation)
-
-
-def test_a_chain_with_a_gap_or_around_the_root() -> None:
-    by = house("x509-p256")
-    made = by.key.certificate(STATEMENT)
-    leaf, middle = made.signature.keys
-    refused("chain", replace(made, signature=replace(made.signature, keys=(leaf,))), by)
-    refused("key_usage", replace(made, signature=replace(made.signature, keys=(middle,))), by)
-    beside = replace(made.signature, keys=(leaf, middle, der(authorities("two")[3])))
-    assert "beside the path" in str(refused("chain", replace(made, signature=beside), by))
-    assert "beside the path" in str(
-        refused("chain", replace(made, signature=replace(beside, keys=(leaf, middle, *by.authority.keys))), by)
-    )
-    _, other_root, _, _ = authorities("two")
-    refused("chain", replace(made, signature=replace(made.signature, keys=(leaf, der(other_root)))), by)
-    assert check(made, House(by.key, Authority("x509", (der(other_root), *by.authority.keys))))
-
-
-def test_a_leaf_signs_no_leaf() -> None:
-    """The classic: a certificate for documents that signs another certificate."""
-    by = house("x509-p256")
-    _, _, _, middle = authorities()
-    leaf = x509.load_der_x509_certificate(by.key.keys[0])
-    below = ec.generate_private_key(ec.SECP256R1())
-    forged = issued(below, NAME, leaf, by.key._key)
-    key = load_key(pem_of(below), (der(forged), by.key.keys[0], der(middle)))
-    refused("chain", key.certificate(STATEMENT), by)
-
-
-def test_the_leaf_key_of_another_certificate() -> None:
-    by, other = x509_house(P256), x509_house(ec.generate_private_key(ec.SECP256R1()))
-    made = by.key.certificate(STATEMENT)
-    refused("signature", replace(made, signature=replace(made.signature, keys=other.key.keys)), by)
-
-
-def test_small_rsa_and_other_curves_are_refused() -> None:
-    small = rsa.generate_private_key(65537, 1024)
-    by = x509_house(small)
-    with pytest.raises(CertificateRejected) as caught:
-        check(by.key.certificate(STATEMENT), by)
-    assert caught.value.reason in ("chain", "key_usage")
-    with pytest.raises(ValueError, match="not supported"):
-        x509_house(ec.generate_private_key(ec.SECP521R1()))
-    _, root, middle_key, middle = authorities()
-    leaf = issued(ec.generate_private_key(ec.SECP521R1()), NAME, middle, middle_key)
-    signature = Signature("x509", (der(leaf), der(middle)), bytes(132))
-    refused("key_usage", Certificate(STATEMENT, signature), House(by.key, Authority("x509", (der(root),))))
-
-
-def test_a_certificate_that_is_none() -> None:
-    made = house("x509-p256").key.certificate(STATEMENT)
-    with pytest.raises(MalformedProof):
-        check(replace(made, signature=replace(made.signature, keys=(b"noise",))), house("x509-p256"))
 
 
 def test_any_bytes_raise_the_documented_errors() -> None:

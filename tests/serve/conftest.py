@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from vml import api
 
     return api.compile(tiny_onnx(), input_range=(-4.0, 4.0)).save(tmp_path_factory.mktemp("models") / "tiny.vml")
+
+
+@pytest.fixture
+def vml(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a command in this process: exit code, and what it printed."""
+    from vml.cli import main
+
+    def run(*arguments: object) -> tuple[int, Any, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        asked = "--json" in arguments and captured.out
+        return code, json.loads(captured.out) if asked else captured.out, captured.err
+
+    return run

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +20,18 @@ from vml.certificates.revocations import Revocations
 from vml.certificates.signing import new_key
 from vml.certificates.statement import EXACT, CertifiedIdentity, Scope, Statement
 from vml.claim import parse_bytes32
-from vml.cli import main
 from vml.keccak import keccak256
 from vml.serve.checkpoints import KEY_FILE, load_log_key
 from vml.serve.proving import Prover
 from vml.serve.sampling import nonce_context
 from vml.transparency import tree
 from vml.transparency.audit import context_of
-from vml.transparency.checkpoint import Checkpoint, open_checkpoint
+from vml.transparency.checkpoint import open_checkpoint
 from vml.transparency.note import NoteSigner, VerifierKey
 
 CASE = "case 4711"
 HOUSE = "Example Testing House"
 DAY = 86_400
-
-
-@pytest.fixture
-def vml(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run a command in this process: exit code, and what it printed."""
-
-    def run(*arguments: object) -> tuple[int, Any, str]:
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        asked = "--json" in arguments and captured.out
-        return code, json.loads(captured.out) if asked else captured.out, captured.err
-
-    return run
 
 
 def certificate(key: Any, model: bytes, now: int, serial: int = 1, **changes: Any) -> bytes:
@@ -327,167 +310,6 @@ def test_checkpoints_are_signed_at_most_once_a_second(world: Any) -> None:
     assert len(notes) <= 2 + (time.monotonic() - began)
 
 
-# A database that was edited.
-
-
-@pytest.fixture(scope="module")
-def stopped(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The data folder of a server that stopped and a checkpoint that was kept; the log's key."""
-    folder = tmp_path_factory.mktemp("stopped")
-    with running(tiny, folder / "data") as server:
-        for number in range(6):
-            server.said({"nonce": f"case {number}"})
-        pin = str(server.http.get("/v1/log/key").json()["key"])
-        kept = ["audit", "--server", server.url, "--log-key", pin, "--since", str(folder / "kept"), "-q"]
-        assert main(kept) == 0
-    return folder, pin
-
-
-@pytest.fixture
-def edited(stopped: tuple[Path, str], tmp_path: Path) -> tuple[Path, str, Callable[..., None]]:
-    """A copy of that folder, the log's key, and a way to edit the database."""
-    folder, pin = stopped
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-
-    def edit(*statements: str) -> None:
-        with sqlite3.connect(tmp_path / "data/vml.db") as connection:
-            for statement in statements:
-                connection.execute(statement)
-        connection.close()
-
-    return tmp_path, pin, edit
-
-
-def database(folder: Path) -> str:
-    (file,) = (folder / "data").glob("*.db")
-    return f"sqlite:///{file}"
-
-
-def refused(vml: Any, *arguments: object) -> str:
-    code, found, _ = vml(*arguments, "--json")
-    assert code == 1, found
-    return str(found["error"]["reason"])
-
-
-def test_the_database_itself(edited: Any, vml: Any) -> None:
-    folder, pin, _ = edited
-    for more in ((), ("--since", folder / "kept")):
-        code, found, err = vml("audit", "case 3", "--database", database(folder), "--log-key", pin, *more, "--json")
-        assert code == 0, err
-        assert found["decisions"][0]["log_index"] == 3
-
-
-@pytest.mark.parametrize(
-    ("reason", "statements"),
-    [
-        (
-            "inclusion",
-            ["update log_entries set data = cast(replace(data, 'tiny', 'tinx') as blob) where \"index\" = 3"],
-        ),
-        ("inclusion", ["update log_nodes set hash = zeroblob(32) where position = 9"]),
-        ("damaged", ["delete from log_nodes where position = 9"]),
-        ("damaged", ["update log_entries set data = 'text' where \"index\" = 3"]),
-        ("absent", ['delete from log_entries where "index" = 3']),
-        ("unsigned", ["delete from log_checkpoints"]),
-        (
-            "inclusion",
-            [
-                'update log_entries set "index" = 99 where "index" = 3',
-                'update log_entries set "index" = 3 where "index" = 4',
-                'update log_entries set "index" = 4 where "index" = 99',
-            ],
-        ),
-        (
-            "signature",
-            [
-                "update log_checkpoints set note = cast(replace(cast(note as text), char(10) || '6', char(10) || '7') "
-                "as blob)"
-            ],
-        ),
-    ],
-    ids=[
-        "changed entry",
-        "changed root",
-        "dropped root",
-        "text",
-        "dropped entry",
-        "dropped checkpoint",
-        "moved",
-        "note",
-    ],
-)
-def test_an_edited_database_is_noticed(edited: Any, vml: Any, reason: str, statements: list[str]) -> None:
-    folder, pin, edit = edited
-    edit(*statements)
-    found = refused(vml, "audit", "case 3", "--database", database(folder), "--log-key", pin)
-    assert found == reason
-
-
-def rewritten(folder: Path, number: int | None) -> None:
-    """Rewrite the whole log as somebody would who has the database and the key: one entry changed, or the last gone."""
-    from sqlalchemy import delete, select
-
-    from vml.serve import log
-    from vml.serve.store import Store
-    from vml.serve.tables import claims, inputs, log_checkpoints, log_entries, log_nodes
-
-    store = Store.open(database(folder))
-    with store.writing() as connection:
-        rows = connection.execute(select(log_entries).order_by(log_entries.c.index)).all()
-        for table in (log_entries, log_nodes, log_checkpoints):
-            connection.execute(delete(table))
-        entries = [(bytes(row.claim), bytes(row.data)) for row in rows]
-        if number is None:
-            claim, _ = entries.pop()
-            connection.execute(delete(inputs).where(inputs.c.claim == claim))
-            connection.execute(delete(claims).where(claims.c.digest == claim))
-        else:
-            entries[number] = (entries[number][0], entries[number][1].replace(b"tiny", b"tinx"))
-        log.append(connection, entries)
-        log.checkpoint(connection, load_log_key(folder / "data"), time.time())
-    store.close()
-
-
-@pytest.mark.parametrize("number", [0, 3, 5, None])
-def test_a_log_that_its_owner_rewrote_is_noticed_by_whoever_kept_a_checkpoint(
-    edited: Any, tiny: Any, vml: Any, number: int | None
-) -> None:
-    folder, pin, _ = edited
-    rewritten(folder, number)
-    asked = ("--log-key", pin, "--since", folder / "kept")
-    assert refused(vml, "audit", "--database", database(folder), *asked) == "consistency"
-    with running(tiny, folder / "data") as server:
-        for more in range(3):
-            server.said({"nonce": f"more {more}"})
-        assert refused(vml, "audit", "--server", server.url, *asked) == "consistency"
-        assert refused(vml, "audit", "more 1", "--server", server.url, *asked) == "consistency"
-    assert open_checkpoint((folder / "kept").read_bytes(), VerifierKey.parse(pin)).size == 6
-
-
-def test_a_server_signs_for_no_database_that_was_edited(edited: Any, tiny: Any) -> None:
-    folder, _, edit = edited
-    edit("update log_nodes set hash = zeroblob(32) where position = 9")
-    with running(tiny, folder / "data") as server:
-        server.said({"nonce": "after"})
-        response = server.http.get("/v1/log/checkpoint")
-        assert response.status_code == 409
-        assert "nothing is signed" in response.json()["error"]
-
-
-def test_two_views_of_one_log(edited: Any, vml: Any) -> None:
-    """What two auditors were shown: whoever compares sees it, at equal sizes at once."""
-    folder, pin, _ = edited
-    signer = load_log_key(folder / "data")
-    kept = open_checkpoint((folder / "kept").read_bytes(), signer.verifier)
-    (folder / "kept").write_bytes(Checkpoint(kept.origin, kept.size, bytes(32)).sign(signer))
-    code, _, err = vml("audit", "--database", database(folder), "--log-key", pin, "--since", folder / "kept")
-    assert code == 1
-    assert "split view" in err
-
-
-# Keys.
-
-
 def test_a_key_from_a_file_or_the_environment(tmp_path: Path) -> None:
     signer = NoteSigner("log.example/tiny", bytes(range(32)))
     assert load_log_key(tmp_path, None, None, {"VML_LOG_KEY": signer.private_text() + "\n"}) == signer
@@ -504,9 +326,6 @@ def test_a_key_from_a_file_or_the_environment(tmp_path: Path) -> None:
     made = load_log_key(tmp_path, None, None, {})
     assert load_log_key(tmp_path, None, None, {}) == made
     assert os.stat(tmp_path / KEY_FILE).st_mode & 0o777 == 0o600
-
-
-# A server that lies.
 
 
 @pytest.mark.parametrize(
