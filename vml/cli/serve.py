@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -143,13 +144,11 @@ def serve(
     Proofs are made behind it, by worker processes, as --prove or a request says. The server listens for this machine
     only, unless it knows who may come in. `vml serve key new NAME` makes a key for a client.
     """
-    try:
+    with _extra():
         from vml.serve import logs, process
         from vml.serve.app import create_app
         from vml.serve.sampling import Prove, Sampling
         from vml.serve.settings import Limits, Settings
-    except ImportError as error:
-        raise BackendUnavailable(f"{error.name or error} is missing: pip install 'vml[serve]'") from error
     out = Output(as_json, quiet)
     _word("--log", log, ("text", "json"))
     tokens = (oidc_issuer, oidc_audience, oidc_keys, oidc_algorithms)
@@ -236,11 +235,20 @@ def new(
     """Make an API key. It is shown this once; the entry, which holds only its hash, goes into the file of --keys."""
     import json
 
-    from vml.serve.auth import INFER, READ, new_key
-
+    with _extra():
+        from vml.serve.auth import INFER, READ, new_key
     key, entry = new_key(name, role or [INFER, READ], rate, burst)
     value = {"key": key, "entry": json.loads(entry)}
     Output(as_json, quiet).result(value, lambda console: console.print(f"key    {key}\nentry  {entry}"))
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Say which extra is missing, instead of which module."""
+    try:
+        yield
+    except ImportError as error:
+        raise BackendUnavailable(f"{error.name or error} is missing: pip install 'vml[serve]'") from error
 
 
 def _models(texts: Sequence[str]) -> dict[str, Path]:
