@@ -266,8 +266,8 @@ def test_the_end_waits_for_requests_and_lets_listeners_go(tiny: Any, tmp_path: P
         stream.close()
         assert ended["answer"].status_code == 200
         assert not any(line == "event: end" for line in ended["events"])
-        with pytest.raises(httpx.TransportError):
-            httpx.get(url + "/v2/health/live")
+    with pytest.raises(httpx.TransportError):
+        httpx.get(url + "/v2/health/live")
     with running(tiny, tmp_path) as server:
         again = server.server.store.job(job)
         assert again is not None
