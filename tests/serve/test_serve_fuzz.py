@@ -130,8 +130,11 @@ def test_every_operation_asks_who_comes(tiny: Any, tmp_path: Path) -> None:
         there = known(server)
         seen, checks = set(), [ALL["status_code_conformance"], ALL["response_schema_conformance"]]
         for operation in operations(server, {"X-API-Key": infer}):
+            asked = operation.definition.raw["security"]
             if operation.path in PUBLIC:
+                assert asked == []
                 continue
+            assert asked == [{"key": []}, {"bearer": []}]
             path, may = {part.name: there[part.name] for part in operation.path_parameters}, []
             for headers in ({}, {"X-API-Key": "vml_" + "x" * 43}, {"X-API-Key": infer}, {"X-API-Key": audit}):
                 case = operation.Case(path_parameters=path, query=NEEDED.get(operation.path, {}))

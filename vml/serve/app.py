@@ -24,13 +24,14 @@ from vml.serve.beacon import open_beacon
 from vml.serve.checkpoints import Checkpoints, load_log_key
 from vml.serve.engine import Served
 from vml.serve.executor import Executor, Work
-from vml.serve.gate import Gate
+from vml.serve.gate import PUBLIC, Gate
 from vml.serve.limits import Rates, Reading, Rejected, Slots
 from vml.serve.metrics import Metrics
 from vml.serve.receipts import Signer, load_key
 from vml.serve.refusals import IdempotencyConflict, InputsNotKept, Overloaded, StoreUnavailable
 from vml.serve.routes import certificates, checking, claims, console, figures, inference, jobs
 from vml.serve.routes import log as transparency
+from vml.serve.routes.documents import say_who_may
 from vml.serve.sampling import Refused
 from vml.serve.server import Server
 from vml.serve.settings import Proving, Settings
@@ -102,6 +103,8 @@ def create_app(settings: Settings, *, executor: Executor | None = None) -> FastA
     for kind in (Rejected, HTTPException, RequestValidationError, BadRequest, BadTensor, Refused, VmlError):
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(Gate)
+    with_keys = settings.access.keys_file is not None or settings.access.oidc is not None
+    say_who_may(app.openapi(), PUBLIC, with_keys)
     return app
 
 

@@ -81,6 +81,27 @@ _IDEMPOTENCY = {
 }
 
 
+SCHEMES = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the accepted issuer."},
+}
+
+
+def say_who_may(document: dict[str, Any], public: tuple[str, ...], guarded: bool) -> None:
+    """Write into the document what clients have to show.
+
+    Args:
+        document: OpenAPI, changed here.
+        public: beginnings of the paths that everybody may ask.
+        guarded: whether the others take a key or a token.
+    """
+    document["components"]["securitySchemes"] = SCHEMES
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            asked = guarded and not path.startswith(public)
+            operation["security"] = [{name: []} for name in SCHEMES] if asked else []
+
+
 INFER_DOCUMENT: dict[str, Any] = {
     "parameters": [_LENGTH, _IDEMPOTENCY],
     "requestBody": {
