@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 
 import onnxruntime
@@ -18,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from vml.client import tensors
+from vml.serve.process import listen
 
 
 def create(path: str) -> Starlette:
@@ -43,7 +43,7 @@ def create(path: str) -> Starlette:
 
 
 def main() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with listen("127.0.0.1", 0) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)
         server = uvicorn.Server(uvicorn.Config(create(sys.argv[1]), log_level="error", access_log=False))
