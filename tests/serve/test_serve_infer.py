@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.serve.running import INPUT, Running, X, running
 from vml.claim import Claim, parse_bytes32
 from vml.client import receipts
 from vml.merkle import tensor_root, tensors_root
+from vml.serve.receipts import load_key
 from vml.serve.sampling import nonce_context
 
 
@@ -226,3 +229,24 @@ def test_large_bodies_and_slow_models_are_run_aside(served: Running, monkeypatch
     assert large.json()["parameters"]["vml_claim"] == expected
     monkeypatch.setattr(served.server.models["tiny"], "run_s", 1.0)
     assert served.said()["vml_claim"] == expected
+
+
+@pytest.mark.parametrize(("curve", "algorithm"), [(ec.SECP256R1(), "p256"), (ec.SECP256K1(), "secp256k1")])
+def test_a_key_of_ones_own(tiny: Any, tmp_path: Path, curve: ec.EllipticCurve, algorithm: str) -> None:
+    path = tmp_path / "key.pem"
+    pem = ec.generate_private_key(curve).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.touch(mode=0o600)
+    path.write_bytes(pem)
+    with running(tiny, tmp_path / "data", signing_key=path, epoch=7) as server:
+        said = server.said()
+        key_id = parse_bytes32(server.http.get("/v2").json()["parameters"]["vml_key_id"])
+    signed = receipts.read(said["vml_receipt"])
+    receipts.verify(signed, parse_bytes32(said["vml_claim"]), key_id)
+    assert (json.loads(said["vml_receipt"])["algorithm"], signed.receipt.epoch) == (algorithm, 7)
+    assert not (tmp_path / "data" / "receipt-key.pem").exists()
+
+
+def test_keys_on_other_curves_are_refused(tmp_path: Path) -> None:
+    pem = ec.generate_private_key(ec.SECP384R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with pytest.raises(ValueError, match="P-256"):
+        load_key(tmp_path, None, {"VML_SERVE_KEY": pem.decode()})

@@ -1,8 +1,9 @@
 """The server's key, and the receipts that it signs: one a claim, counted.
 
-The key is on secp256k1. Nothing attests it: a receipt makes a server accountable for an answer, and proves nothing of
-the answer. Sequence numbers come in blocks that are written down before the first of a block is used, so that no
-number is used twice, whatever happens to the process; after a restart the rest of a block is skipped.
+The key is on secp256k1, which contracts check for little gas, or on P-256, which signs in a fraction of the time.
+Nothing attests it: a receipt makes a server accountable for an answer, and proves nothing of the answer. Sequence
+numbers come in blocks that are written down before the first of a block is used, so that no number is used twice,
+whatever happens to the process; after a restart the rest of a block is skipped.
 
 One process at a time counts for one data folder. Two servers with one key need epochs of their own.
 """
@@ -36,7 +37,7 @@ class Signer:
     """Signs receipts.
 
     Args:
-        key: on secp256k1.
+        key: on secp256k1 or P-256.
         folder: where the count is kept.
         epoch: of the key, at least 1; it rises when a key is used anew somewhere else.
         clock: unix seconds.
@@ -50,8 +51,8 @@ class Signer:
         epoch: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.public_key = public_key_of(key)
-        self.key_id = key_id(Algorithm.SECP256K1, self.public_key)
+        self.public_key, self.algorithm = public_key_of(key), _algorithm(key)
+        self.key_id = key_id(self.algorithm, self.public_key)
         self.epoch = epoch
         self._key, self._folder, self._clock = key, folder, clock
         self._lock = threading.Lock()
@@ -75,7 +76,7 @@ class Signer:
             sequence = self._next
             self._next += 1
         receipt = Receipt(claim, self.key_id, self.epoch, sequence, int(self._clock()))
-        return receipts.sign(receipt, Algorithm.SECP256K1, self.public_key, self._key)
+        return receipts.sign(receipt, self.algorithm, self.public_key, self._key)
 
     def _name(self) -> str:
         return f"{self.key_id.hex()}/{self.epoch}"
@@ -142,6 +143,11 @@ def _parse(data: bytes, where: str) -> ec.EllipticCurvePrivateKey:
         key = load_pem_private_key(data, None)
     except (ValueError, TypeError):
         raise ValueError(f"{where}: no PEM of a private key without a password") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256K1):
-        raise ValueError(f"{where}: a key on the curve secp256k1 is needed")
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256K1 | ec.SECP256R1):
+        raise ValueError(f"{where}: a key on secp256k1 or P-256 is needed")
     return key
+
+
+def _algorithm(key: ec.EllipticCurvePrivateKey) -> Algorithm:
+    """How a key signs, by its curve."""
+    return Algorithm.SECP256K1 if key.curve.name == "secp256k1" else Algorithm.P256
