@@ -11,6 +11,7 @@ import pytest
 
 from tests.serve.kit import Clock
 from tests.serve.postgresql import MISSING, PostgreSQL, program
+from vml.serve.executor import Work
 from vml.serve.store import Store
 
 
@@ -66,3 +67,15 @@ def vml(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
         return code, json.loads(captured.out) if asked else captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def live(url: str) -> Iterator[Store]:
+    store = Store.open(url, retry_s=0.05)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def work(url: str, tiny: Any) -> Work:
+    return Work(url, {"tiny": str(tiny.folder)}, lease_s=5.0, poll_s=0.05, retry_s=0.05)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,8 @@ import numpy as np
 from vml.claim import ZERO_CONTEXT, Claim
 from vml.merkle import tensor_root, tensors_root
 from vml.proof import Proof
-from vml.serve.records import Lease, NewAnswer, NewJob
+from vml.serve.records import Job, Lease, NewAnswer, NewJob
+from vml.serve.store import Store
 
 BACKEND = "sumcheck"
 
@@ -64,3 +67,35 @@ def real_answer(model: Any, inputs: dict[str, Any], name: str, job: NewJob | Non
 def proof_of(lease: Lease) -> Proof:
     """Something that has a proof's form."""
     return Proof("sumcheck/1", (lease.claim,), {}, b"proof")
+
+
+def taken(store: Store, worker: str = "w", seconds: float = 30.0, **others: Any) -> Lease:
+    """The lease of a job that is there to be taken."""
+    lease = store.lease(worker, seconds=seconds, **others)
+    assert lease is not None
+    return lease
+
+
+def the(store: Store, id: str | None) -> Job:
+    """A job that is there."""
+    job = store.job(str(id))
+    assert job is not None
+    return job
+
+
+def ids(store: Store, *answers: NewAnswer) -> list[str]:
+    """Record answers; the ids of their jobs."""
+    return [str(recorded.job) for recorded in store.record(answers)]
+
+
+def until(condition: Callable[[], Any], patience_s: float = 30.0) -> None:
+    """Wait until something is so."""
+    give_up = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def tiny_inputs(first: float, rest: float = 1.0) -> dict[str, Any]:
+    """Inputs of the tiny model."""
+    return {"x": np.array([[first, rest, -2.0, 0.25]], np.float32)}
