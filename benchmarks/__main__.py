@@ -21,6 +21,7 @@ COMMANDS = (
     ("benchmarks.dispute_gas", "--every"),
     ("benchmarks.registration",),
     ("benchmarks.gas",),
+    ("benchmarks.serve_store",),
     ("benchmarks.tables",),
 )
 
