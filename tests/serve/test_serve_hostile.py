@@ -438,6 +438,8 @@ def test_connections_beyond_the_limit(tiny: Any, tmp_path_factory: pytest.TempPa
             stack.enter_context(connection(server))
         assert len(server.listener.server_state.connections) <= 81
         assert exchanged(server, live) is None
+        first.sendall(live)
+        assert answer_kept(first)[0] == 200
         # Those who say nothing are put out, and there is room again.
         give_up = time.monotonic() + PATIENCE_S
         while (found := exchanged(server, live)) is None or found[0] != 200:

@@ -116,7 +116,7 @@ async def serve(app: FastAPI, settings: Settings, listening: socket.socket, star
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=2 * limits.connections,
+            limit_concurrency=4 * limits.connections,  # tasks; connections never come to that
             timeout_keep_alive=IDLE_S,
             timeout_graceful_shutdown=max(1, round(limits.grace_s)),
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
