@@ -110,6 +110,12 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
+def test_the_document_says_what_is_refused_here(served: Running) -> None:
+    for operations in served.http.get("/openapi.json").json()["paths"].values():
+        for operation in operations.values():
+            assert {"400", "403", "500", "503"} <= operation["responses"].keys()
+
+
 # ---- lengths
 
 

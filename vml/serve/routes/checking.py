@@ -44,7 +44,7 @@ class Expected(shapes.Strict):
 @router.post(
     "/verify",
     response_model=shapes.Verdict,
-    responses=shapes.refusals(400, 404, 408, 413, 415),
+    responses=shapes.refusals(404, 408, 413, 415),
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -30,7 +30,7 @@ MAX_KEY = 255
 QUICK_BYTES = 1 << 18
 """Larger bodies are read in a thread: meanwhile others are answered."""
 
-INFER_REFUSALS = shapes.refusals(400, 404, 408, 409, 413, 415)
+INFER_REFUSALS = shapes.refusals(404, 408, 409, 413, 415)
 
 
 @router.get("/v2", response_model=shapes.ServerMetadata, responses=shapes.refusals())
@@ -49,13 +49,13 @@ async def server_metadata(request: Request) -> Response:
     return JSONResponse(wire.server_metadata(request.app.version, said))
 
 
-@router.get("/v2/health/live", response_model=shapes.Live, responses={500: {"model": shapes.Refusal}})
+@router.get("/v2/health/live", response_model=shapes.Live, responses=shapes.public_refusals())
 async def live() -> Response:
     """Whether the server runs."""
     return JSONResponse({"live": True})
 
 
-@router.get("/v2/health/ready", response_model=shapes.Live, responses={503: {"model": shapes.Refusal}})
+@router.get("/v2/health/ready", response_model=shapes.Live, responses=shapes.public_refusals())
 async def ready(request: Request) -> Response:
     """Whether every model is loaded and warm."""
     if not server_of(request).ready:

@@ -206,11 +206,19 @@ REASONS = {
 }
 
 
+ALWAYS = (400, 403, 500, 503)
+"""Whatever is asked: no HTTP, not this machine's name, a defect, too many connections."""
+
+
 def refusals(*more: int) -> dict[int | str, dict[str, Any]]:
     """The errors of a route, for its `responses`: those that every guarded route has, and more.
 
     Args:
         more: further status codes.
     """
-    codes = sorted({401, 403, 422, 429, 500, 503, *more})
-    return {code: {"model": Refusal, "description": REASONS[code]} for code in codes}
+    return public_refusals(401, 422, 429, *more)
+
+
+def public_refusals(*more: int) -> dict[int | str, dict[str, Any]]:
+    """The same of a route that asks nobody who they are."""
+    return {code: {"model": Refusal, "description": REASONS[code]} for code in sorted({*ALWAYS, *more})}
