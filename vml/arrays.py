@@ -123,7 +123,7 @@ def _from_json(path: Path, specs: Sequence[ArraySpec] | None) -> Arrays:
         raise ValueError(f"{path}: larger than {MAX_JSON_BYTES} bytes; use .npz")
     try:
         require_shallow(data, MAX_LEVELS)
-        value = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
     if not isinstance(value, dict) or not value:

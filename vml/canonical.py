@@ -19,8 +19,9 @@ MAX_DEPTH = 32
 MAX_VALUES = 1 << 21
 MAX_INTEGER = (1 << 53) - 1
 _MAX_INTEGER_TEXT = len(str(-MAX_INTEGER))
-_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
-"""A whole string, or one bracket outside strings."""
+_NESTING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""A whole string, or one bracket outside strings. Nothing is tried twice: a string without an end reaches to the end of
+the text, and possessive quantifiers give nothing back, so that the time is linear for every text."""
 
 
 class NotCanonical(ValueError):

@@ -54,7 +54,7 @@ class StandIn:
         if request.path.startswith("/v1/jobs/"):
             return _json({"id": request.path.rpartition("/")[2], **self.job})
         if request.method == "POST":
-            return _json({"id": "demanded", "state": "queued"}, status=202)
+            return _json({"id": "2" * 32, "state": "queued"}, status=202)
         assert self._proof is not None
         made = self.proof(self._proof)
         return Reply(200, {}, made if isinstance(made, bytes) else made.to_bytes())

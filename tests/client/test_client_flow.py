@@ -14,6 +14,7 @@ from server_stand_in import StandIn, other_input
 import vml
 from tests.cli.stand_in import tiny_onnx
 from vml import api
+from vml.backends.types import Environment
 from vml.client import flow
 from vml.client.exchange import Reply, drive
 from vml.client.flow import Trust
@@ -22,6 +23,7 @@ from vml.errors import (
     ClaimMismatch,
     EvidenceRejected,
     MalformedProof,
+    PolicyRejected,
     ProofRejected,
     ProvingError,
     ServerError,
@@ -60,7 +62,7 @@ def infer(server: StandIn, trust: Trust, *, parameters: Mapping[str, Any] | None
 def test_an_honest_answer_is_verified(server: StandIn, model: Model) -> None:
     answer = infer(server, Trust(model, server_key=server.key_id))
     expected = model.dequantize(model.run(model.quantize(INPUT)))
-    np.testing.assert_array_equal(answer.outputs["y"], expected["y"])
+    np.testing.assert_array_equal(answer.outputs["y"].astype(np.float32), expected["y"])
     assert answer.verdict.assurance == "cryptographic"
     assert answer.claim.model == model.commitment
     # What is kept convinces others, too.
@@ -125,6 +127,51 @@ def test_an_old_proof_is_refused(server: StandIn, model: Model) -> None:
     old = api.prove(model, INPUT, backend="sumcheck", context=b"\x06" * 32)
     with pytest.raises(ClaimMismatch, match="context"):
         infer(replace(server, proof=lambda _: old), Trust(model))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_an_output_moved_within_its_code_is_refused(server: StandIn, model: Model, dtype: Any) -> None:
+    """It quantises to the proved code: whoever may choose within a code decides ties and thresholds."""
+
+    def lie(outputs: dict[str, Any]) -> None:
+        (spec,) = model.outputs
+        outputs["y"] = (outputs["y"] + float(0.3 / spec.scale)).astype(dtype)
+
+    with pytest.raises(ClaimMismatch, match="output"):
+        infer(replace(server, outputs=lie), Trust(model))
+
+
+def test_a_false_first_answer_is_not_proved_by_the_proof_of_a_true_one(server: StandIn, model: Model) -> None:
+    """The first claim says another output than the model gives; the proof that comes later is of the true claim."""
+
+    def lie(said: dict[str, Any]) -> None:
+        said["vml_output"] = "0x" + "0a" * 32
+        fields = {name: bytes.fromhex(said[f"vml_{name}"][2:]) for name in ("model", "input", "output", "context")}
+        said["vml_claim"] = "0x" + vml.Claim(**fields).digest().hex()
+
+    with pytest.raises(ClaimMismatch, match="output"):
+        infer(replace(server, said=lie), Trust(model))
+
+
+def test_the_backend_that_was_asked_for_is_the_one_that_proves(server: StandIn, model: Model) -> None:
+    assert infer(server, Trust(model), parameters={"backend": "sumcheck"}).verdict.backend == "sumcheck"
+    with pytest.raises(PolicyRejected, match="ezkl was asked for"):
+        infer(server, Trust(model), parameters={"backend": "ezkl"})
+
+
+def test_the_outputs_are_the_proofs_own(server: StandIn, model: Model) -> None:
+    answer = infer(server, Trust(model))
+    assert answer.outputs["y"].dtype == np.float64
+    (spec,) = model.outputs
+    codes = np.asarray(answer.outputs["y"]) * float(spec.scale)
+    np.testing.assert_allclose(codes, model.run(model.quantize(INPUT))["y"], rtol=1e-12)
+
+
+def test_time_goes_on(model: Model) -> None:
+    """Keys and evidence end while a client lives."""
+    trust = Trust(model, clock=lambda: 2_000_000_000.5)
+    assert trust.surroundings().now == 2_000_000_000
+    assert Trust(model, environment=Environment(now=5)).surroundings().now == 5
 
 
 def set_context(said: dict[str, Any]) -> None:
@@ -229,6 +276,25 @@ def test_a_claim_that_cannot_be_read_is_refused(server: StandIn, model: Model, n
         infer(replace(server, said=lambda said: said.update({f"vml_{name}": value})), Trust(model))
 
 
+@pytest.mark.parametrize("job", ["x", "1" * 31, "G" * 32, "../jobs", "\ud800", 7])
+def test_a_job_that_is_none_is_refused(server: StandIn, model: Model, job: Any) -> None:
+    with pytest.raises(ServerError, match="a job that is none"):
+        infer(replace(server, said=lambda said: said.update(vml_job=job)), Trust(model))
+
+
+def test_a_receipt_that_is_no_text_is_refused(server: StandIn, model: Model) -> None:
+    with pytest.raises(MalformedProof):
+        infer(
+            replace(server, said=lambda said: said.update(vml_receipt="\ud800")), Trust(model, server_key=server.key_id)
+        )
+
+
+@pytest.mark.parametrize("after", ["²", "soon", ""])
+def test_an_odd_retry_after_is_a_refusal(server: StandIn, model: Model, after: str) -> None:
+    with pytest.raises(ServerError, match="429"):
+        infer(replace(server, refusals=[Reply(429, {"retry-after": after}, b"{}")]), Trust(model))
+
+
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_a_job_that_fails_is_a_reason(server: StandIn, model: Model, state: str) -> None:
     with pytest.raises(ProvingError, match=f"{state}: out of memory"):
@@ -275,6 +341,22 @@ def test_a_claim_of_a_header_is_checked(server: StandIn, model: Model) -> None:
     for wrong in (near, {"z": near["y"]}, {"y": near["y"][0]}, {"y": near["y"] * np.nan}):
         with pytest.raises(ClaimMismatch, match="output"):
             check(server, model, outputs=wrong, max_difference=0.0009)
+
+
+def test_a_claim_that_nothing_shows_is_refused(server: StandIn, model: Model) -> None:
+    flow_of = flow.ask("tiny", INPUT, Trust(model), parameters={}, context=CHOSEN)
+    drive(flow_of, server, [].append)
+    steps = flow.check(
+        b"\x77" * 32,
+        INPUT,
+        Trust(model),
+        backend="sumcheck",
+        context=CHOSEN,
+        outputs=None,
+        max_difference=0.0,
+    )
+    with pytest.raises(ClaimMismatch, match="claim 0x7777"):
+        drive(steps, server, [].append)
 
 
 def test_a_claim_of_a_header_about_something_else_is_refused(server: StandIn, model: Model) -> None:

@@ -51,6 +51,7 @@ def test_another_key_is_refused() -> None:
         receipts.verify(other, CLAIM, ID)
 
 
+BLANKS = "0x" + " " * 128
 OTHER: dict[str, Any] = {
     "algorithm": "p256",
     "claim": "0x" + "06" * 32,
@@ -79,7 +80,9 @@ def test_the_other_half_of_a_signature_is_refused() -> None:
 
 
 @pytest.mark.parametrize("field", sorted(FIELDS))
-@pytest.mark.parametrize("value", [None, "", [], {}, 1.5, True, -1, "0x", "0X" + "00" * 32, "0x" + "0g" * 32])
+@pytest.mark.parametrize(
+    "value", [None, "", [], {}, 1.5, True, -1, "0x", "0X" + "00" * 32, "0x" + "0g" * 32, "0x" + " " * 128]
+)
 def test_a_field_of_another_kind_is_refused(field: str, value: Any) -> None:
     try:
         data = canonical.encode({**FIELDS, field: value})

@@ -76,6 +76,7 @@ def test_nested_data_of_the_shape_is_taken() -> None:
         item(shape=[2.0, 2]),
         item(shape=[1] * 17),
         item(shape=[1 << 40]),
+        item(shape=[0, 1 << 80], data=[]),
         item(datatype="BYTES"),
         item(datatype=None),
         item(data=None),
@@ -127,6 +128,7 @@ def test_a_bool_is_a_byte_0_or_1() -> None:
 @pytest.mark.parametrize(
     ("body", "length"),
     [(b"{}", "3"), (b"{}", "-1"), (b"{}", "+2"), (b"{}", "2 "), (b"{}", "٢"), (b"{}", ""), (b"{}", "9" * 5000)]
+    + [("{}".encode("utf-16"), None), ("{}".encode("utf-32-le"), None), (b"\xef\xbb\xbf{}", None)]
     + [(text, None) for text in (b"", b"[]", b"NaN", b'{"a":NaN}', b'{"a":1,"a":2}', b"[" * 10_000, b"\xff")],
 )
 def test_what_is_no_body_is_refused(body: bytes, length: str | None) -> None:
@@ -142,3 +144,10 @@ def test_numbers_json_cannot_write_are_refused() -> None:
 def test_types_without_a_name_are_refused() -> None:
     with pytest.raises(BadTensor, match="complex64"):
         tensors.encode_binary({"x": np.zeros(1, dtype=np.complex64)})
+
+
+def test_text_is_read_as_it_was_looked_at() -> None:
+    """The parser would take UTF-16, whose brackets nobody counted."""
+    deep = ('{"\u0122":' + "[" * 500 + "]" * 500 + "}").encode("utf-16-le")
+    with pytest.raises(BadTensor):
+        tensors.split_body(deep, None)

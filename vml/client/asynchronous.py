@@ -70,7 +70,7 @@ class AsyncClient:
         """As `Client.prove`."""
         if not pending.job and backend is not None:
             pending = await self._drive(flow.demand(pending, backend))
-        return await self._drive(flow.prove(pending, self._session.trust))
+        return await self._drive(flow.prove(pending, self._session.trust, backend))
 
     async def check(
         self,
@@ -129,12 +129,12 @@ class AsyncClient:
                 return result
 
     async def _send(self, request: Request) -> Reply:
-        body = session.Body(request)
         try:
             async with self._http.stream(
                 request.method, request.path, content=request.body or None, headers=dict(request.headers)
             ) as answer:
-                async for part in answer.aiter_bytes():
+                body = session.Body(request, answer.headers)
+                async for part in answer.aiter_raw():
                     body.add(part)
                 return body.reply(answer.status_code, answer.headers)
         except self._errors as error:

@@ -68,7 +68,7 @@ def exchange(request: Request) -> Flow[Reply]:
     while True:
         reply = yield request
         assert reply is not None
-        if reply.status in RETRIED and (after := reply.headers.get("retry-after", "")).isdigit():
+        if reply.status in RETRIED and _whole(after := reply.headers.get("retry-after", "")):
             yield Wait(max(FIRST_WAIT_S, float(after[:6])))
             continue
         if reply.status >= 300:
@@ -91,6 +91,10 @@ def _words(data: bytes) -> str:
     except tensors.BadTensor:
         text = None
     return printable(text) if isinstance(text, str) else "without a reason"
+
+
+def _whole(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -24,18 +25,20 @@ from urllib.parse import quote
 import numpy as np
 
 from vml.api import accepted_models, verify
+from vml.backends import get_backend
+from vml.backends.types import Environment
 from vml.claim import Claim
 from vml.client import receipts, tensors
 from vml.client.exchange import FIRST_WAIT_S, Flow, Request, Wait, exchange, printable, read_object
-from vml.client.reading import read_answer, read_claim, shown_outputs
+from vml.client.reading import read_answer, read_claim, read_job, same_numbers, shown_outputs
 from vml.client.tensors import Array
-from vml.errors import ClaimMismatch, ProvingError, ServerError
+from vml.errors import ClaimMismatch, PolicyRejected, ProvingError, ServerError
 from vml.proof import MAX_BYTES as MAX_PROOF_BYTES
 from vml.proof import Proof
 
 if TYPE_CHECKING:
     from vml.api.models import ModelLike
-    from vml.backends.types import Environment, VerifiedClaim
+    from vml.backends.types import VerifiedClaim
     from vml.policy import Policy
 
 MAX_ANSWER_BYTES = 256 << 20
@@ -50,7 +53,8 @@ class Trust:
         model: identity, compiled folder, or `Model`.
         key: verifying key, where the backend asks for one.
         policy: None takes the strict one.
-        environment: clock, chain and pins, where the backend asks for them.
+        environment: chain and pins, where the backend asks for them; its `now`, where it has one, stands still.
+        clock: unix seconds, for an environment without a time.
         server_key: 32-byte id of the key whose receipts are expected; None looks at no receipt.
     """
 
@@ -58,7 +62,13 @@ class Trust:
     key: Any = None
     policy: Policy | None = None
     environment: Environment | None = None
+    clock: Callable[[], float] = time.time
     server_key: bytes | None = None
+
+    def surroundings(self) -> Environment:
+        """The world as it is now: a client may live for weeks, and keys end meanwhile."""
+        given = self.environment or Environment()
+        return given if given.now is not None else replace(given, now=int(self.clock()))
 
 
 @dataclass(frozen=True)
@@ -154,24 +164,26 @@ def ask(
         raise ClaimMismatch("context", "0x" + context.hex(), "0x" + claim.context.hex())
     # step 2: about a model that is accepted, and signed for where a key is pinned
     _require_model(claim, trust)
-    receipt = str(said.get("vml_receipt", "")).encode()
+    # Half a surrogate pair stays bytes that no reader of receipts takes.
+    receipt = str(said.get("vml_receipt", "")).encode("utf-8", "surrogatepass")
     if trust.server_key is not None:
         receipts.verify(receipts.read(receipt), digest, trust.server_key)
     index = said.get("vml_log_index")
-    return Pending(
-        claim, digest, outputs, arrays, str(said.get("vml_job", "")), receipt, index if type(index) is int else None
-    )
+    job = read_job(said.get("vml_job", ""))
+    return Pending(claim, digest, outputs, arrays, job, receipt, index if type(index) is int else None)
 
 
-def prove(pending: Pending, trust: Trust) -> Flow[Answer]:
+def prove(pending: Pending, trust: Trust, backend: str | None = None) -> Flow[Answer]:
     """Wait for the proof of an answer, and verify it.
 
     Args:
         pending: of `ask`, with a job.
         trust: what is accepted.
+        backend: who has to prove; None takes whom the server chose, within the policy.
 
     Raises:
         ValueError: no proof was asked for.
+        ClaimMismatch: the proof, where its backend proves the exact model, shows another answer than the first one.
         ProvingError: the server could not prove it; with its reason.
         VerificationError: the proof does not show it.
         ServerError: refused, or what came is not the protocol.
@@ -179,22 +191,34 @@ def prove(pending: Pending, trust: Trust) -> Flow[Answer]:
     if not pending.job:
         raise ValueError("no proof was asked for: ask with prove='always', or have one made with `demand`")
     data = yield from _proof(pending.digest, pending.job)
-    # The third step is all of `vml.verify`. Of a backend with arithmetic of its own a proof shows outputs of its own.
+    answer = _verified(data, pending.digest, pending.inputs, trust, pending.claim.context, backend)
+    # Of a backend with arithmetic of its own a proof shows outputs of its own. Of any other they are the answered ones,
+    # number by number: to fall into the same code is not enough, where one code or the next decides.
+    if answer.claim == pending.claim and not same_numbers(pending.unverified_outputs, answer.outputs):
+        raise ClaimMismatch("output", "what the proof shows", "other numbers in the answer")
+    return replace(answer, receipt=pending.receipt)
+
+
+def _verified(
+    data: bytes, digest: bytes, inputs: Mapping[str, Array], trust: Trust, context: bytes, backend: str | None
+) -> Answer:
+    """Step 3: the proof shows it, all of `vml.verify`, and it is of this claim where the arithmetic is the claim's."""
     proof = Proof.from_bytes(data)
-    same = proof.claims == (pending.claim,)
     verdict = verify(
         proof,
         model=trust.model,
-        context=pending.claim.context,
+        context=context,
         policy=trust.policy,
-        input=pending.inputs,
-        output=pending.unverified_outputs if same else None,
+        input=inputs,
         key=trust.key,
-        environment=trust.environment,
+        environment=trust.surroundings(),
     )
     (claim,) = verdict.claims
-    outputs = pending.unverified_outputs if same else shown_outputs(proof)
-    return Answer(outputs, verdict, claim, data, pending.receipt)
+    if claim.digest() != digest and get_backend(verdict.backend).capabilities().exact:
+        raise ClaimMismatch("output", f"that of the claim 0x{digest.hex()}", f"that of 0x{claim.digest().hex()}")
+    if backend is not None and verdict.backend != backend:
+        raise PolicyRejected("backend", f"{backend} was asked for, {verdict.backend} proved it")
+    return Answer(shown_outputs(proof), verdict, claim, data, b"")
 
 
 def check(
@@ -224,18 +248,9 @@ def check(
     """
     job = yield from _demanded(digest, backend)
     data = yield from _proof(digest, job)
-    proof = Proof.from_bytes(data)
-    verdict = verify(
-        proof,
-        model=trust.model,
-        context=context,
-        policy=trust.policy,
-        input={name: np.asarray(array) for name, array in inputs.items()},
-        key=trust.key,
-        environment=trust.environment,
-    )
-    (claim,) = verdict.claims
-    shown = shown_outputs(proof)
+    arrays = {name: np.asarray(array) for name, array in inputs.items()}
+    answer = _verified(data, digest, arrays, trust, context, backend)
+    shown = answer.outputs
     for name, array in (outputs or {}).items():
         numbers = np.asarray(array, np.float64)
         if name not in shown or numbers.shape != shown[name].shape:
@@ -244,7 +259,7 @@ def check(
         if not (np.abs(numbers - shown[name]) <= max_difference).all():
             off = float(np.abs(numbers - shown[name]).max())
             raise ClaimMismatch("output", f"{name!r} within {max_difference:g} of the proof's", f"{off:g} off")
-    return Answer(shown, verdict, claim, data, b"")
+    return answer
 
 
 def infer(
@@ -257,7 +272,7 @@ def infer(
 ) -> Flow[Answer]:
     """Have a model run and its run proved, and return what the proof shows; see `ask` and `prove`."""
     pending = yield from ask(name, inputs, trust, parameters={"prove": "always", **parameters}, context=context)
-    answer = yield from prove(pending, trust)
+    answer = yield from prove(pending, trust, parameters.get("backend"))
     return answer
 
 
@@ -282,8 +297,8 @@ def _demanded(digest: bytes, backend: str) -> Flow[str]:
     body = json.dumps({"backend": backend}).encode()
     headers = {"Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
     reply = yield from exchange(Request("POST", f"/v1/proofs/0x{digest.hex()}", body, headers))
-    job = read_object(reply.body).get("id")
-    if not isinstance(job, str):
+    job = read_job(read_object(reply.body).get("id"))
+    if not job:
         raise ServerError("the server's answer names no job")
     return job
 

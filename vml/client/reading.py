@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,11 +39,18 @@ def read_claim(said: Mapping[str, Any]) -> tuple[Claim, bytes]:
     return Claim(*fields[:4]), fields[4]
 
 
+def read_job(value: object) -> str:
+    """The id of a job; empty where there is none. Raises ServerError for anything else."""
+    if value == "" or (isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value)):
+        return value
+    raise ServerError("the server's answer names a job that is none")
+
+
 def shown_outputs(proof: Proof) -> dict[str, Array]:
     """The outputs that a verified proof shows in its public section.
 
     Returns:
-        float64 arrays by name: code / scale; of fixed point code / 2^scale.
+        Arrays by name: code / scale in float64, whole codes where the scale is 1; of fixed point code / 2^scale.
 
     Raises:
         MalformedProof: its public section shows them in another way.
@@ -63,4 +71,15 @@ def _numbers(item: Mapping[str, Any]) -> Array:
     if codes.dtype.kind == "f":
         return codes.astype(np.float64)
     numerator, denominator = map(int, item["scale"])
+    if numerator == denominator:
+        return codes.astype(np.int64)
     return codes.astype(np.float64) * denominator / numerator
+
+
+def same_numbers(answered: Mapping[str, Array], shown: Mapping[str, Array]) -> bool:
+    """Whether an answer has exactly the numbers of a proof, rounded to the answer's types as the server rounds them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return answered.keys() == shown.keys() and all(
+            array.shape == shown[name].shape and np.array_equal(array, shown[name].astype(array.dtype))
+            for name, array in answered.items()
+        )

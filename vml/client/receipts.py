@@ -10,6 +10,7 @@ falsely can be held to it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,6 @@ def _integer(value: Any) -> int:
 
 
 def _bytes(value: Any, size: int) -> bytes:
-    if not isinstance(value, str) or not value.startswith("0x") or value != value.lower() or len(value) != 2 + 2 * size:
+    if not isinstance(value, str) or re.fullmatch(rf"0x[0-9a-f]{{{2 * size}}}", value) is None:
         raise ValueError(f"0x and {2 * size} digits are missing")
     return bytes.fromhex(value[2:])

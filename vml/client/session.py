@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from vml.backends.types import Environment
 from vml.claim import parse_bytes32
 from vml.client.exchange import Reply, Request
 from vml.client.flow import Trust
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from vml.api.models import ModelLike
+    from vml.backends.types import Environment
     from vml.policy import Policy
 
 API_KEY = "VML_API_KEY"
@@ -65,10 +64,11 @@ def open_session(
         name = PurePath(model).name.removesuffix(".vml").removesuffix(".onnx")
     if api_key is None:
         api_key = os.environ.get(API_KEY)
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    # Nothing compressed: a small answer could become any number of bytes before anybody counts them.
+    headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
     if isinstance(server_key, str):
         server_key = parse_bytes32(server_key)
-    trust = Trust(model, key, policy, environment or Environment(now=int(time.time())), server_key)
+    trust = Trust(model, key, policy, environment, server_key=server_key)
     return Session(url.rstrip("/"), name, trust, headers, timeout_s)
 
 
@@ -86,9 +86,15 @@ def httpx() -> ModuleType:
 
 
 class Body:
-    """The bytes of an answer as they come, up to a limit."""
+    """The bytes of an answer as they come, up to a limit.
 
-    def __init__(self, request: Request) -> None:
+    Raises:
+        ServerError: they are compressed, which nobody asked for.
+    """
+
+    def __init__(self, request: Request, headers: Any) -> None:
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise ServerError("the server's answer is compressed, which was not asked for")
         self._parts: list[bytes] = []
         self._left = request.limit
         self._limit = request.limit

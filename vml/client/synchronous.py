@@ -30,7 +30,7 @@ class Client:
         key: the verifying key's digest, or a folder of ``vml setup -o``, where the backend asks for one and the model
             is a commitment only.
         policy: what is good enough; None takes `Policy.default()`.
-        environment: clock, chain and pins, where the backend asks for them; None has the clock.
+        environment: chain and pins, where the backend asks for them; its `now`, where it has one, stands still.
         server_key: id of the key whose receipts are expected, ``0x…`` or 32 bytes; None looks at no receipt.
         api_key: None takes the environment variable ``VML_API_KEY``, where there is one.
         timeout_s: for a whole call, proving included.
@@ -101,7 +101,7 @@ class Client:
         """
         if not pending.job and backend is not None:
             pending = self._drive(flow.demand(pending, backend))
-        return self._drive(flow.prove(pending, self._session.trust))
+        return self._drive(flow.prove(pending, self._session.trust, backend))
 
     def check(
         self,
@@ -162,7 +162,7 @@ class Client:
         return drive(steps, lambda request: self._send(request, left()), lambda wait: time.sleep(min(wait, left())))
 
     def _send(self, request: Request, timeout_s: float) -> Reply:
-        body = session.Body(request)
+        end = time.monotonic() + timeout_s
         try:
             with self._http.stream(
                 request.method,
@@ -171,8 +171,12 @@ class Client:
                 headers=dict(request.headers),
                 timeout=timeout_s,
             ) as answer:
-                for part in answer.iter_bytes():
+                body = session.Body(request, answer.headers)
+                for part in answer.iter_raw():
                     body.add(part)
+                    # The library's own limit is for each part: a server that drips would hold the caller for ever.
+                    if time.monotonic() > end:
+                        raise session.too_late(self._session)
                 return body.reply(answer.status_code, answer.headers)
         except self._errors as error:
             raise session.unanswered(self._session, error) from error

@@ -102,7 +102,8 @@ def split_body(body: bytes, header_length: str | None) -> tuple[dict[str, Any], 
     text = body[:end]
     try:
         require_shallow(text)
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        # Decoded here: the parser would guess UTF-16 from the first bytes, and read another text than was looked at.
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise BadTensor(f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -173,7 +174,7 @@ def _read_header(item: Any, max_elements: int) -> tuple[str, tuple[int, ...], np
     name, shape, kind = item["name"], item.get("shape"), item.get("datatype")
     if not isinstance(shape, list) or len(shape) > MAX_RANK or not all(type(d) is int and d >= 0 for d in shape):
         raise BadTensor(f"tensor {name!r} has no shape: a list of at most {MAX_RANK} lengths")
-    if math.prod(shape) > max_elements:
+    if math.prod(shape) > max_elements or max(shape, default=0) > max_elements:
         raise BadTensor(f"tensor {name!r} has more than {max_elements} elements")
     if not isinstance(kind, str) or kind not in DATATYPES:
         raise BadTensor(f"tensor {name!r}: datatype is one of {', '.join(DATATYPES)}")

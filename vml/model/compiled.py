@@ -288,7 +288,7 @@ def _graph_from_json(data: bytes, tensors: Mapping[str, Array] | None) -> Graph:
     """Rebuild a graph; without tensors it serves for its commitment only. Raises ValueError for anything odd."""
     try:
         require_shallow(data)
-        value = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
         if set(value) != GRAPH_FIELDS:
             raise ValueError(f"{GRAPH} has fields {sorted(set(value) ^ GRAPH_FIELDS)} too many or too few")
         if (value["format"], value["semantics"]) != (FORMAT, SEMANTICS):
