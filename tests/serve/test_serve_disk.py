@@ -17,7 +17,8 @@ import pytest
 from sqlalchemy import event, select
 
 from tests.serve.kit import answer, asked
-from tests.serve.running import Running, running
+from tests.serve.running import INPUT, Running, running
+from tests.serve.test_serve_cli import process
 from vml.claim import parse_bytes32
 from vml.cli import main
 from vml.proof import Proof
@@ -31,7 +32,7 @@ from vml.serve.tables import claims, jobs, log_entries, proofs
 from vml.transparency import tree
 
 MISSING = "a small file system cannot be mounted here"
-SIZE = 4 << 20
+SIZE, LARGER = 4 << 20, 24 << 20
 
 
 class Disk:
@@ -57,10 +58,11 @@ class Disk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    size = getattr(request, "param", SIZE)
     place = tmp_path / "disk"
     place.mkdir()
-    if shutil.which("mount") is None or _run("mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", place):
+    if shutil.which("mount") is None or _run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place):
         pytest.skip(MISSING)
     try:
         yield Disk(place)
@@ -201,6 +203,39 @@ def test_a_proof_for_which_there_is_no_room(disk: Disk) -> None:
     with store.reading() as connection:
         assert len(connection.execute(select(proofs.c.claim)).all()) == 1
     store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("disk", [LARGER], indirect=True)
+def test_a_whole_server_on_a_full_disk(tiny: Any, disk: Disk) -> None:
+    """Its jobs wait, none is begun twice, and all are proved when there is room."""
+    arguments = [tiny.folder, "--data", disk.place / "data", "--workers", 1, "--backend", "sumcheck", "--quiet"]
+    with process(*arguments) as (_, said), httpx.Client(base_url=said["url"], timeout=60) as http:
+
+        def ask(nonce: str, prove: str = "always") -> httpx.Response:
+            body = {"inputs": [INPUT], "parameters": {"prove": prove, "nonce": nonce}}
+            return http.post("/v2/models/tiny/infer", json=body)
+
+        def jobs_in(*states: str) -> int:
+            counts = http.get("/v1/jobs?limit=1").json()["counts"]
+            return sum(counts[state] for state in states)
+
+        assert ask("first", "sync").json()["parameters"]["vml_state"] == "proved"
+        asked = [ask(f"case {number}").status_code for number in range(20)]
+        disk.fill()
+        full_until = time.monotonic() + 5
+        while time.monotonic() < full_until:
+            asked.append(ask(f"case {len(asked)}").status_code)
+            time.sleep(0.1)
+        assert set(asked) == {200, 503}
+        assert jobs_in("queued", "running") > 0
+        disk.clear()
+        give_up = time.monotonic() + 120
+        while jobs_in("queued", "running"):
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+        assert jobs_in("proved") == 1 + asked.count(200)
+        assert {job["attempts"] for job in http.get("/v1/jobs?limit=500").json()["jobs"]} == {1}
 
 
 def test_a_server_does_not_start_on_a_full_disk(tiny: Any, disk: Disk, capsys: pytest.CaptureFixture[str]) -> None:

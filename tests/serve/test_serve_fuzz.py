@@ -6,7 +6,7 @@ schemathesis makes the requests from `/openapi.json` as clients read it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
+from tests.serve.postgresql import PostgreSQL
 from tests.serve.running import Running, running
 from vml.serve import auth
 from vml.serve.settings import Access, Limits, Proving
@@ -25,19 +26,24 @@ load_all_checks()
 ALL = {check.__name__: check for check in CHECKS.get_all()}
 PUBLIC = {"/v2/health/live", "/v2/health/ready"}
 NEEDED = {"/v1/verify": {"model": "tiny"}, "/v1/log/consistency": {"first": 0, "second": 0}}
-FEW, MANY = 3, 40
+FEW, MANY = 3, 100
 
 UNSAID = ("positive_data_acceptance", "negative_data_rejection")
 """The document cannot say which tensors a model takes, nor what is a proof: what fits it may be refused."""
 
 
-@pytest.fixture(scope="module")
-def served(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    # Nobody proves here, so that `prove: "sync"` soon has waited long enough.
-    limits, proving = Limits(jobs=50), Proving(sync_s=0.05)
-    with running(tiny, tmp_path_factory.mktemp("data"), limits=limits, proving=proving) as server:
+@contextmanager
+def fuzzed(tiny: Any, data: Path, **settings: Any) -> Iterator[Running]:
+    """A server with one claim and its proof. Nobody proves more, so that `prove: "sync"` soon waited long enough."""
+    with running(tiny, data, limits=Limits(jobs=50), proving=Proving(sync_s=0.05), **settings) as server:
         server.said({"prove": "always"})
         server.work()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def served(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with fuzzed(tiny, tmp_path_factory.mktemp("data")) as server:
         yield server
 
 
@@ -108,6 +114,13 @@ def test_requests_from_the_document(served: Running, mode: GenerationMode, exist
 @pytest.mark.parametrize("exists", [True, False])
 def test_many_requests_from_the_document(served: Running, mode: GenerationMode, exists: bool) -> None:
     attack_all(served, mode, MANY, exists)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", GenerationMode, ids=str)
+def test_many_requests_on_postgresql(tiny: Any, tmp_path: Path, postgresql: PostgreSQL, mode: GenerationMode) -> None:
+    with fuzzed(tiny, tmp_path, database=postgresql.new_database()) as server:
+        attack_all(server, mode, MANY, exists=False)
 
 
 def attack_all(server: Running, mode: GenerationMode, examples: int, exists: bool) -> None:
