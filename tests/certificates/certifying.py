@@ -81,6 +81,7 @@ def issued(
     ends: int = NOW + 10 * DAY,
     extra: x509.ExtensionType | None = None,
     constraints: bool = True,
+    critical: bool = True,
 ) -> x509.Certificate:
     """An X.509 certificate; without an issuer self-signed."""
     rights = rights or usage(**({"key_cert_sign": True} if ca else {"digital_signature": True}))
@@ -99,7 +100,7 @@ def issued(
     if constraints:
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=depth), critical=True)
     if extra is not None:
-        builder = builder.add_extension(extra, critical=True)
+        builder = builder.add_extension(extra, critical=critical)
     return builder.sign(issuer_key, SHA256())
 
 

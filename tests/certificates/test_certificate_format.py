@@ -21,13 +21,14 @@ from vml.errors import MalformedProof
 
 BYTES32 = ("0x" + "00" * 31, "0x" + "AA" * 32, "00" * 32, 5, None)
 TEXTS = ("", "x" * 201, "a\u0007b", "a\nb", "a\u202eb", 5, None)
+NAMES = (*TEXTS, " House", "House ", "House\u3164", "Ho\u2800use", "House\u115f", "House\u1160", "House\uffa0")
 NUMBERS = ("", "1.", ".5", "01", "1/0", "-1/2", "+1", "1e3", " 1", "1" * 65, 1, None)
 WHOLE = (-1, True, "1", 1.5, 1 << 53, None)
 
 BAD: dict[str, tuple[Any, ...]] = {
-    "certificate.issuer": TEXTS,
+    "certificate.issuer": NAMES,
     "certificate.serial": BYTES32,
-    "certificate.subject": TEXTS,
+    "certificate.subject": NAMES,
     "certificate.not_before": (*WHOLE, STATEMENT.not_after + 1),
     "certificate.not_after": (*WHOLE, STATEMENT.not_before - 1),
     "certificate.scope": ({}, [], {"contexts": [], "text": "", "more": 1}),
@@ -41,8 +42,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "certificate.accuracy.0.metric": TEXTS,
     "certificate.accuracy.0.output": TEXTS,
     "certificate.accuracy.0.reference": TEXTS,
-    "certificate.accuracy.0.value": NUMBERS,
-    "certificate.accuracy.0.rows": WHOLE,
+    "certificate.accuracy.0.value": (*NUMBERS, "11/10", "1.01", "-0.5"),
+    "certificate.accuracy.0.rows": (*WHOLE, 0),
     "certificate.accuracy.0.dataset": BYTES32,
     "certificate.accuracy.0.command": ("", "x" * 4001, 5),
     "signature": ({}, 5, []),
@@ -52,7 +53,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "format": ("vml-model-certificate/2", "vml-certificate/1", 5),
 }
 BAD_LIST: dict[str, tuple[Any, ...]] = {
-    "revocations.issuer": TEXTS,
+    "revocations.issuer": NAMES,
     "revocations.number": (*WHOLE, 0),
     "revocations.issued_at": (*WHOLE, REVOKING.next_update + 1),
     "revocations.next_update": (*WHOLE, REVOKING.issued_at - 1),
@@ -131,6 +132,10 @@ def test_lists_are_in_order_and_bounded() -> None:
     for measures in ([measure, measure], [measure, {**measure, "metric": "aaa"}]):
         with pytest.raises(MalformedProof):
             Certificate.from_bytes(altered(CERTIFICATE, "certificate.accuracy", measures))
+    with pytest.raises(MalformedProof, match="two values of one metric"):
+        Certificate.from_bytes(altered(CERTIFICATE, "certificate.accuracy", [measure, {**measure, "value": "9/10"}]))
+    other = {**measure, "value": "9/10", "dataset": "0x" + "00" * 32}
+    assert Certificate.from_bytes(altered(CERTIFICATE, "certificate.accuracy", [measure, other]))
 
 
 def test_too_large() -> None:
@@ -139,8 +144,9 @@ def test_too_large() -> None:
 
 
 def test_other_spellings_of_numbers_are_exact_values() -> None:
-    for value in ("0", "0.975", "-1.50", "39/40", "0/1"):
-        data = altered(CERTIFICATE, "certificate.accuracy.0.value", value)
+    elsewhere = altered(CERTIFICATE, "certificate.accuracy.0.metric", "coefficient of determination")
+    for value in ("0", "0.975", "-1.50", "39/40", "0/1", "11/10"):
+        data = altered(elsewhere, "certificate.accuracy.0.value", value)
         assert Certificate.from_bytes(data).statement.accuracy[0].value == value
 
 

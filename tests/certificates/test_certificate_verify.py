@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,19 +25,25 @@ from tests.certificates.certifying import (
     SERIAL,
     STATEMENT,
     House,
+    authorities,
     check,
+    der,
     house,
     pem_of,
     refused,
 )
 from vml import canonical
+from vml.api import certified
+from vml.backends.types import VerifiedClaim
 from vml.certificates.authority import Authority
 from vml.certificates.envelope import Signature
+from vml.certificates.memory import recall, remember
 from vml.certificates.revocations import Revoked, SignedRevocations
 from vml.certificates.signatures import ORDERS
 from vml.certificates.signing import load_key
 from vml.certificates.statement import EXACT, Certificate, CertifiedIdentity, Scope
-from vml.certificates.verify import Certified, list_name
+from vml.certificates.verify import Certified, list_names
+from vml.claim import Claim
 from vml.errors import CertificateRejected, MalformedProof, PolicyRejected, VerificationError
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -293,11 +301,32 @@ def test_a_stale_list_and_one_of_the_future() -> None:
 
 def test_an_older_list_than_the_last_one_seen() -> None:
     made, listed = ED.key.certificate(STATEMENT), ED.key.revocations(EMPTY_LIST)
-    name = list_name(str(ED.authority), NAME)
+    (name,) = list_names(str(ED.authority), NAME)
     assert check(made, revocations=listed, known_lists={name: 3})
     refused("stale", made, revocations=listed, known_lists={name: 4})
-    others = {list_name(str(house("ed25519", "two").authority), NAME): 9, list_name(str(ED.authority), "Another"): 9}
-    assert check(made, revocations=listed, known_lists=others)
+    strangers = *list_names(str(house("ed25519", "two").authority), NAME), *list_names(str(ED.authority), "Another")
+    assert check(made, revocations=listed, known_lists=dict.fromkeys(strangers, 9))
+
+
+def test_another_pinned_root_makes_nobody_forget(tmp_path: Path) -> None:
+    by, (_, root, _, _) = house("x509-p256"), authorities("two")
+    made, newer = by.key.certificate(STATEMENT), by.key.revocations(replace(EMPTY_LIST, number=9))
+    remember(tmp_path / "memory", [check(made, by, revocations=newer)])
+    older, both = by.key.revocations(EMPTY_LIST), Authority("x509", (der(root), *by.authority.keys))
+    refused("stale", made, House(by.key, both), revocations=older, known_lists=recall(tmp_path / "memory"))
+
+
+def test_two_audits_at_once_forget_nothing(tmp_path: Path) -> None:
+    memory = tmp_path / "memory"
+
+    def note(number: int) -> None:
+        said = replace(STATEMENT, issuer=f"House {number}")
+        listed = ED.key.revocations(replace(EMPTY_LIST, issuer=said.issuer))
+        remember(memory, [check(ED.key.certificate(said), revocations=listed)])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(note, range(24)))
+    assert len(recall(memory)) == 24
 
 
 def test_a_list_of_somebody_else() -> None:
@@ -308,6 +337,21 @@ def test_a_list_of_somebody_else() -> None:
     other = replace(listed, revocations=replace(EMPTY_LIST, number=9))
     refused("signature", made, revocations=other)
     refused("revocation_list", made, revocations=ED.key.revocations(replace(EMPTY_LIST, issuer="Another House")))
+
+
+def test_a_list_under_another_name_is_not_passed_over() -> None:
+    """The authority's own list revokes the certificate, but calls its issuer otherwise."""
+    claim = Claim(MODEL, bytes(32), bytes(32), CONTEXT)
+    verdict = VerifiedClaim((claim,), "optimistic", CLAIM.scheme, "economic", "vml-int/1", 0)
+    data = ED.key.certificate(STATEMENT).to_bytes()
+    lists = [ED.key.revocations(each).to_bytes() for each in (REVOKING, EMPTY_LIST, replace(REVOKING, issuer="House"))]
+    asked: Any = {"authorities": [ED.authority], "at": NOW}
+    assert certified(verdict, [data], revocations=lists[1:2], **asked)[0].revocations == 3
+    with pytest.raises(CertificateRejected, match="revoked"):
+        certified(verdict, [data], revocations=lists[:1], **asked)
+    for given in (lists[2:], lists[1:]):
+        with pytest.raises(CertificateRejected, match="revocation_list: that of 'House'"):
+            certified(verdict, [data], revocations=given, **asked)
 
 
 def test_a_certificate_is_no_list_and_a_list_no_certificate() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.certificates.certifying import (
     DAY,
@@ -26,12 +27,15 @@ from tests.certificates.certifying import (
     x509_house,
 )
 from vml.certificates.authority import Authority
+from vml.certificates.chain import PURPOSES
 from vml.certificates.envelope import Signature
 from vml.certificates.signing import load_key
 from vml.certificates.statement import Certificate
 from vml.errors import CertificateRejected, MalformedProof
 
 P256 = ec.generate_private_key(ec.SECP256R1())
+LAB = x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Lab B")]))
+DNS = x509.DNSName("lab-b.example")
 
 
 @pytest.mark.parametrize(
@@ -42,9 +46,12 @@ P256 = ec.generate_private_key(ec.SECP256R1())
         ("chain", {"extra": x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")}),
         ("key_usage", {"rights": usage(key_encipherment=True)}),
         ("key_usage", {"ca": True, "rights": usage(digital_signature=True, key_cert_sign=True)}),
+        ("key_usage", {"rights": usage(digital_signature=True, key_cert_sign=True)}),
+        ("key_usage", {"extra": x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])}),
+        ("key_usage", {"extra": x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])}),
         ("issuer", {"subject": "Somebody Else"}),
     ],
-    ids=["expired", "early", "critical extension", "usage", "authority", "name"],
+    ids=["expired", "early", "critical extension", "usage", "authority", "signs certificates", "TLS", "OCSP", "name"],
 )
 def test_the_certificate_of_the_key(reason: str, changes: dict[str, Any]) -> None:
     by = x509_house(P256, **changes)
@@ -58,6 +65,43 @@ def test_a_leaf_without_constraints_may_sign() -> None:
     assert check(by.key.certificate(STATEMENT), by)
     nonrepudiation = x509_house(P256, rights=usage(content_commitment=True))
     assert check(nonrepudiation.key.certificate(STATEMENT), nonrepudiation)
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_keys_made_for_documents(purpose: str) -> None:
+    others = [ExtendedKeyUsageOID.SERVER_AUTH, x509.ObjectIdentifier(purpose)]
+    by = x509_house(P256, extra=x509.ExtendedKeyUsage(others))
+    assert check(by.key.certificate(STATEMENT), by)
+
+
+@pytest.mark.parametrize("critical", [True, False])
+@pytest.mark.parametrize(
+    ("constraints", "accepted"),
+    [
+        (x509.NameConstraints([LAB], None), False),
+        (x509.NameConstraints(None, [LAB]), False),
+        (x509.NameConstraints([DNS, LAB], None), False),
+        (x509.NameConstraints([DNS], None), True),
+    ],
+)
+def test_names_that_the_path_restricts(constraints: x509.NameConstraints, accepted: bool, critical: bool) -> None:
+    root_key, root, _, _ = authorities()
+    middle_key = ec.generate_private_key(ec.SECP256R1())
+    middle = issued(middle_key, "Lab B's", root, root_key, ca=True, extra=constraints, critical=critical)
+    leaf = issued(P256, NAME, middle, middle_key)
+    by = House(load_key(pem_of(P256), (der(leaf), der(middle))), Authority("x509", (der(root),)))
+    made = by.key.certificate(STATEMENT)
+    if accepted:
+        assert check(made, by)
+    else:
+        refused("chain", made, by)
+
+
+def test_times_beyond_the_calendar() -> None:
+    by = house("x509-p256")
+    said = replace(STATEMENT, not_before=0, not_after=(1 << 53) - 1)
+    for at in ((1 << 53) - 1, 253402300800):
+        refused("chain", by.key.certificate(said), by, at=at)
 
 
 def test_a_chain_with_a_gap_or_around_the_root() -> None:

@@ -9,6 +9,7 @@ from vml.certificates.authority import Authority
 from vml.certificates.revocations import SignedRevocations
 from vml.certificates.statement import EXACT, Certificate, CertifiedIdentity
 from vml.certificates.verify import Certified, VerifiedCertificate, verify_certificate
+from vml.errors import CertificateRejected
 from vml.identities import read_identities
 
 if TYPE_CHECKING:
@@ -47,19 +48,23 @@ def certified(
         certificates: files; each of them has to hold.
         authorities: whose word counts.
         at: unix seconds at which they have to be in force.
-        revocations: lists, each of an issuer of its own.
+        revocations: lists, each of an issuer of its own, who issued one of the certificates.
         known_lists, require_revocation: see `vml.certificates.verify.verify_certificate`.
 
     Returns:
         What is certified, by whom, in the order of the files.
 
     Raises:
+        CertificateRejected: REVOCATION_LIST, a list of none of the issuers: a name written otherwise hides nothing.
         MalformedProof, CertificateRejected, PolicyRejected, BackendUnavailable, ValueError: as `verify_certificate`.
     """
     claims = [Certified(claim.model, claim.context, verdict.semantics, verdict.scheme) for claim in verdict.claims]
     lists = [SignedRevocations.from_bytes(data) for data in revocations]
-    found = []
-    for certificate in map(Certificate.from_bytes, certificates):
+    found, read = [], list(map(Certificate.from_bytes, certificates))
+    strange = {each.revocations.issuer for each in lists} - {each.statement.issuer for each in read}
+    if strange:
+        raise CertificateRejected("revocation_list", f"that of {', '.join(map(repr, sorted(strange)))} is of no issuer")
+    for certificate in read:
         issuer = certificate.statement.issuer
         own = [each for each in lists if each.revocations.issuer == issuer]
         if len(own) > 1:

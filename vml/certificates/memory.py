@@ -1,23 +1,25 @@
 """What a verifier remembers of revocation lists: the last number of each, so that no older list is accepted later.
 
-A file of canonical JSON: ``{"format": "vml-revocation-memory/1", "lists": {"<authority> <issuer>": number}}``.
+A file of canonical JSON: ``{"format": "vml-revocation-memory/1", "lists": {"<authority> <issuer>": number}}``, an authority of
+several roots once for each. A file beside it, its name with ``.lock`` behind, is held while it is written.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from vml import canonical, files
-from vml.certificates.verify import VerifiedCertificate, list_name
+from vml.certificates.verify import VerifiedCertificate, list_names
 
 FORMAT = "vml-revocation-memory/1"
 MAX_BYTES = 1 << 20
 
 
 def recall(path: str | os.PathLike[str]) -> dict[str, int]:
-    """The numbers by `list_name`; none where there is no file yet.
+    """The numbers by `list_names`; none where there is no file yet.
 
     Raises:
         ValueError: the file is damaged: nobody is forgotten silently.
@@ -44,9 +46,12 @@ def remember(path: str | os.PathLike[str], verified: Sequence[VerifiedCertificat
     Raises:
         ValueError, OSError: as `recall`, or it cannot be written.
     """
-    lists = recall(path)
-    for each in verified:
-        if each.revocations is not None:
-            name = list_name(each.authority, each.statement.issuer)
-            lists[name] = max(lists.get(name, 0), each.revocations)
-    files.write_atomic(path, canonical.encode({"format": FORMAT, "lists": lists}))
+    target = Path(path)
+    with target.with_name(target.name + ".lock").open("a") as lock:  # two at once lose nothing
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lists = recall(target)
+        for each in verified:
+            if each.revocations is not None:
+                for name in list_names(each.authority, each.statement.issuer):
+                    lists[name] = max(lists.get(name, 0), each.revocations)
+        files.write_atomic(target, canonical.encode({"format": FORMAT, "lists": lists}))

@@ -18,6 +18,8 @@ MAX_NAME = 200
 MAX_TEXT = 4000
 MAX_NUMBER = 64
 _BYTES32 = re.compile(r"0x[0-9a-f]{64}")
+BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters that look like nothing: names that differ in them look alike."""
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?|(0|[1-9][0-9]*)/[1-9][0-9]*")
 
 Item = TypeVar("Item")
@@ -50,6 +52,14 @@ def text(what: str, value: object, *, most: int = MAX_NAME, least: int = 1, line
     if any(not c.isprintable() and not (lines and c == "\n") for c in value):
         raise MalformedProof(f"{what} holds characters that cannot be seen")
     return value
+
+
+def name(what: str, value: object) -> str:
+    """A text that names somebody: no blanks at its ends, no letters that look like blanks."""
+    found = text(what, value)
+    if found != found.strip() or any(c in BLANKS for c in found):
+        raise MalformedProof(f"{what} has blanks at its ends, or letters that cannot be seen")
+    return found
 
 
 def integer(what: str, value: object) -> int:

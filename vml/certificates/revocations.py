@@ -79,7 +79,7 @@ class Revocations:
         """Read what `to_json` wrote. MalformedProof for anything else."""
         found = reading.record("the list", value, tuple(cls.__dataclass_fields__))
         made = cls(
-            issuer=reading.text("issuer", found["issuer"]),
+            issuer=reading.name("issuer", found["issuer"]),
             number=reading.integer("number", found["number"]),
             issued_at=reading.integer("issued_at", found["issued_at"]),
             next_update=reading.integer("next_update", found["next_update"]),

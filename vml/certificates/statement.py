@@ -12,6 +12,7 @@ covers all of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from vml import canonical
@@ -25,6 +26,9 @@ MAX_BYTES = 1 << 18
 MAX_IDENTITIES = 64
 MAX_MEASURES = 64
 MAX_CONTEXTS = 256
+
+SHARES = ("accuracy", "agreement")
+"""Metrics that say how many of the rows were right."""
 
 EXACT = "exact"
 """In place of a backend: the exact integer model itself, which several backends prove; its scheme is the semantics."""
@@ -91,7 +95,7 @@ class Accuracy:
     def from_json(cls, value: object) -> Accuracy:
         """Read what `to_json` wrote. MalformedProof for anything else."""
         found = reading.record("a measure", value, tuple(cls.__dataclass_fields__))
-        return cls(
+        made = cls(
             metric=reading.text("metric", found["metric"]),
             output=reading.text("output", found["output"]),
             reference=reading.text("reference", found["reference"]),
@@ -100,6 +104,15 @@ class Accuracy:
             dataset=reading.bytes32("dataset", found["dataset"]),
             command=reading.text("command", found["command"], most=reading.MAX_TEXT),
         )
+        if made.rows < 1:
+            raise MalformedProof("a measure is of at least one row")
+        if made.metric in SHARES and not 0 <= Fraction(made.value) <= 1:
+            raise MalformedProof(f"{made.metric} is a share: from 0 to 1")
+        return made
+
+    def of(self) -> tuple[str, str, str, bytes]:
+        """What was measured, on which data; one certificate gives one value of it."""
+        return self.metric, self.output, self.reference, self.dataset
 
 
 @dataclass(frozen=True)
@@ -167,10 +180,12 @@ class Statement:
         accuracy = reading.items("accuracy", found["accuracy"], Accuracy.from_json, 0, MAX_MEASURES)
         reading.ordered("identities", identities)
         reading.ordered("measures", accuracy)
+        if len({each.of() for each in accuracy}) != len(accuracy):
+            raise MalformedProof("two values of one metric, of the same output and data")
         made = cls(
-            issuer=reading.text("issuer", found["issuer"]),
+            issuer=reading.name("issuer", found["issuer"]),
             serial=reading.bytes32("serial", found["serial"]),
-            subject=reading.text("subject", found["subject"]),
+            subject=reading.name("subject", found["subject"]),
             identities=identities,
             accuracy=accuracy,
             not_before=reading.integer("not_before", found["not_before"]),

@@ -95,7 +95,7 @@ def verify_certificate(
         at: unix seconds at which the certificate has to be in force.
         revocations: the authority's list; None where there is none.
         now: unix seconds at which the list has to be good; `at` where it is not given.
-        known_lists: numbers of the last lists that the verifier saw, by `list_name`.
+        known_lists: numbers of the last lists that the verifier saw, by `list_names`.
         require_revocation: refuse without a list.
 
     Returns:
@@ -143,7 +143,7 @@ def verify_certificate(
     check_signature(authority, issue.signable(), listed.signature, when)
     if issue.issuer != statement.issuer:
         raise CertificateRejected("revocation_list", f"the list is {issue.issuer!r}'s, not {statement.issuer!r}'s")
-    known = (known_lists or {}).get(list_name(str(authority), issue.issuer), 0)
+    known = max((known_lists or {}).get(name, 0) for name in list_names(str(authority), issue.issuer))
     if issue.number < known:
         raise CertificateRejected("stale", f"list {issue.number} was given, list {known} is known")
     if when > issue.next_update:
@@ -156,9 +156,10 @@ def verify_certificate(
     return VerifiedCertificate(statement, str(authority), _once(about), issue.number, issue.next_update, revoked)
 
 
-def list_name(authority: str, issuer: str) -> str:
-    """Under which a verifier remembers whose list it saw."""
-    return f"{authority} {issuer}"
+def list_names(authority: str, issuer: str) -> list[str]:
+    """Under which a verifier remembers whose list it saw: one name for each pinned key, so that another root beside
+    those of before makes nobody forget."""
+    return [f"{key} {issuer}" for key in authority.split(", ")]
 
 
 def _signer(certificate: Certificate, authorities: Collection[Authority], at: int) -> Authority:
