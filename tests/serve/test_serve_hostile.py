@@ -218,7 +218,7 @@ def test_a_header_length_that_lies(served: Running, length: str) -> None:
 # ---- bodies
 
 
-DEEP = 100_000
+DEEP, DEEPEST = 10_000, 100_000
 WITH = json.dumps({"inputs": [{**INPUT, "data": ["HERE"] * 4}]})
 
 
@@ -251,7 +251,7 @@ WITH = json.dumps({"inputs": [{**INPUT, "data": ["HERE"] * 4}]})
     ids=lambda body: body[:24].decode("latin-1").encode("unicode_escape").decode(),
 )
 def test_bodies_that_are_no_requests(served: Running, body: bytes) -> None:
-    refused(served, posted(body, JSON), 400, 422)
+    refused(served, posted(body, JSON), 400, 413, 422)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,9 @@ def test_bodies_that_ask_for_no_proof(served: Running, body: bytes) -> None:
     refused(served, request(JSON, f"Content-Length: {len(body)}", body=body, path=f"/v1/proofs/{digest}"), 422)
 
 
-@pytest.mark.parametrize("body", [b"[" * DEEP, b"{}", b"\xff", b'{"format":"vml-proof/1"}', b'{"payload":NaN}'])
+@pytest.mark.parametrize(
+    "body", [b"[" * DEEPEST, b'{"a":' * DEEPEST, b"{}", b"\xff", b'{"format":"vml-proof/1"}', b'{"payload":NaN}']
+)
 def test_bodies_that_are_no_proofs(served: Running, body: bytes) -> None:
     data = request(JSON, f"Content-Length: {len(body)}", body=body, path="/v1/verify?model=tiny")
     found = exchanged(served, data)
@@ -424,7 +426,7 @@ def test_a_reader_that_does_not_read(served: Running) -> None:
 
 
 def test_connections_beyond_the_limit(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    limits = Limits(connections=40, body_s=3.0)
+    limits = Limits(connections=40, body_s=4.0)
     with running(tiny, tmp_path_factory.mktemp("data"), limits=limits) as server, ExitStack() as stack:
         live = request(method="GET", path="/v2/health/live")
         first = stack.enter_context(connection(server))
@@ -442,8 +444,12 @@ def test_connections_beyond_the_limit(tiny: Any, tmp_path_factory: pytest.TempPa
         assert answer_kept(first)[0] == 200
         for _ in range(200):
             stack.enter_context(connection(server))
-        assert len(server.listener.server_state.connections) <= 81
-        assert exchanged(server, live) is None
+        give_up = time.monotonic() + PATIENCE_S
+        while len(server.listener.server_state.connections) > 80:  # those too many are on their way out
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        found = exchanged(server, live)
+        assert found is None or found[0] == 503
         first.sendall(live)
         assert answer_kept(first)[0] == 200
         # Those who say nothing are put out, and there is room again.
