@@ -27,6 +27,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.serve.running import INPUT, Running, running
 from vml.serve import auth, logs
+from vml.serve.app import create_app
 from vml.serve.limits import Rejected
 from vml.serve.settings import Access, Oidc, Settings
 
@@ -167,6 +168,77 @@ def test_an_open_server_answers_under_local_names_only(tiny: Any, tmp_path: Path
         for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
             refused = server.http.post("/v2/models/tiny/infer", content=b"{}", headers={"Content-Type": kind})
             assert refused.status_code == 415
+
+
+CROSS_SITE = [
+    {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+    {"Origin": "http://localhost:9999", "Sec-Fetch-Site": "same-site"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost.evil.example"},
+]
+
+
+def test_a_page_of_another_site_asks_for_nothing(tiny: Any, tmp_path: Path) -> None:
+    """Also without a Content-Type, which a page may leave out, and where everybody may come in."""
+    body = json.dumps({"inputs": [INPUT]}).encode()
+    for number, access in enumerate((Access(), Access(unsafe_open=True))):
+        with running(tiny, tmp_path / str(number), access=access) as server:
+            for headers in CROSS_SITE:
+                refused = server.http.post("/v2/models/tiny/infer", content=body, headers=headers)
+                assert (refused.status_code, refused.json()) == (403, {"error": "a page of another site asks"}), headers
+            assert server.server.store.count_claims() == 0
+            own = server.url.removeprefix("http://")
+            for headers in (
+                {"Origin": f"http://{own}"},
+                {"Origin": f"http://{own}", "Sec-Fetch-Site": "same-origin"},
+                {"Sec-Fetch-Site": "none"},
+                {},
+            ):
+                assert server.http.post("/v2/models/tiny/infer", content=body, headers=headers).status_code == 200
+            # Links may lead here: nobody but the reader sees the answer.
+            assert server.http.get("/v1/claims", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+def test_who_shows_a_key_may_ask_from_anywhere(guarded: Running, keys: dict[str, str]) -> None:
+    for headers in CROSS_SITE:
+        assert guarded.infer(headers={**bearer(keys["clinic"]), **headers}).status_code == 200
+
+
+def test_an_open_application_answers_this_machine_only(tiny: Any, tmp_path: Path) -> None:
+    """Under whatever server it runs, and behind whatever proxy: `Host: localhost` opens nothing."""
+    app = create_app(Settings(models={"tiny": tiny.folder}, data=tmp_path, workers=0))
+
+    async def asked(client: str, **headers: str) -> int:
+        transport = httpx.ASGITransport(app, client=(client, 4444))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as http:
+            return (await http.get("/v2")).status_code
+
+    async def go() -> list[int]:
+        async with app.router.lifespan_context(app):
+            return [
+                await asked("127.0.0.1"),
+                await asked("::1"),
+                await asked("203.0.113.9"),
+                await asked("127.0.0.1", **{"X-Forwarded-For": "203.0.113.9"}),
+                await asked("127.0.0.1", Via="1.1 proxy"),
+            ]
+
+    assert asyncio.run(go()) == [200, 200, 403, 403, 403]
+
+
+def test_certificates_of_clients_are_believed_where_they_were_asked_for(tiny: Any, tmp_path: Path) -> None:
+    """Another server than our own asks nobody for one."""
+    file = tmp_path / "missing.pem"
+    access = Access(certificate=file, private_key=file, client_ca=file)
+    app = create_app(Settings(models={"tiny": tiny.folder}, data=tmp_path / "data", workers=0, access=access))
+
+    async def begin() -> None:
+        async with app.router.lifespan_context(app):
+            pass
+
+    with pytest.raises(ValueError, match="only `vml serve` asks clients for certificates"):
+        asyncio.run(begin())
 
 
 def test_a_server_that_others_reach_needs_to_know_them(tmp_path: Path) -> None:

@@ -83,3 +83,10 @@ def test_the_page_names_variables_and_options_that_there_are() -> None:
     assert receipts.KEY_VARIABLE in text
     named = set(re.findall(r"`(--[a-z-]+)", text))
     assert named <= options(), named - options()
+
+
+def test_the_proxy_of_the_page_leaves_the_server_shut() -> None:
+    """Asked under a local name and told of no proxy, a server without keys would answer everybody."""
+    (block,) = re.findall(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert "proxy_set_header Host $host;" in block
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in block

@@ -17,6 +17,7 @@ from vml.claim import Claim, parse_bytes32
 from vml.client import receipts
 from vml.merkle import tensor_root, tensors_root
 from vml.serve.receipts import load_key
+from vml.serve.routes import inference
 from vml.serve.sampling import nonce_context
 
 
@@ -224,11 +225,34 @@ def test_an_answer_that_json_cannot_write_leaves_no_trace(served: Running, monke
 
 def test_large_bodies_and_slow_models_are_run_aside(served: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = served.said()["vml_claim"]
-    body = json.dumps({"inputs": [INPUT]}).encode() + b" " * (1 << 19)
+    monkeypatch.setattr(inference, "QUICK_BYTES", 1 << 12)
+    body = json.dumps({"inputs": [INPUT]}).encode() + b" " * (1 << 13)
     large = served.http.post("/v2/models/tiny/infer", content=body)
     assert large.json()["parameters"]["vml_claim"] == expected
     monkeypatch.setattr(served.server.models["tiny"], "run_s", 1.0)
     assert served.said()["vml_claim"] == expected
+
+
+def test_a_body_is_no_longer_than_the_models_inputs_need(served: Running) -> None:
+    """However much the server takes elsewhere: JSON of no tensors costs more memory than its bytes."""
+    nothing = b'{"inputs":[' + b"[]," * 100_000 + b"[]]}"
+    refused = served.http.post("/v2/models/tiny/infer", content=nothing)
+    assert refused.status_code == 413
+    assert refused.json() == {"error": f"a request has at most {served.server.models['tiny'].body_bytes} bytes"}
+    wide = {**INPUT, "data": [[f"HERE{k}" for k in range(4)]]}
+    body = json.dumps({"inputs": [wide]})
+    for k in range(4):
+        body = body.replace(f'"HERE{k}"', " " * 12 + f"{0.1234567890123456789:.40f}")
+    assert served.http.post("/v2/models/tiny/infer", content=body.encode()).status_code == 200
+
+
+def test_an_idempotency_key_names_one_way_to_read_a_body(served: Running) -> None:
+    body = json.dumps({"inputs": [INPUT]}).encode()
+    headers = {"Idempotency-Key": "read so", "Content-Type": "application/octet-stream"}
+    length = {"Inference-Header-Content-Length": str(len(body))}
+    assert served.http.post("/v2/models/tiny/infer", content=body, headers=headers | length).status_code == 200
+    assert served.http.post("/v2/models/tiny/infer", content=body, headers=headers).status_code == 409
+    assert served.http.post("/v2/models/tiny/infer", content=body, headers=headers | length).status_code == 200
 
 
 @pytest.mark.parametrize(("curve", "algorithm"), [(ec.SECP256R1(), "p256"), (ec.SECP256K1(), "secp256k1")])

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -20,8 +21,11 @@ import vml
 from tests.cli.stand_in import tiny_onnx
 from vml import api
 from vml.client import tensors
-from vml.serve.middleware import ClaimMiddleware, Route
+from vml.serve import auth
+from vml.serve.middleware import ClaimMiddleware, Route, _inputs
+from vml.serve.settings import Access
 
+OPEN = Access(unsafe_open=True)
 INPUT = {"x": np.array([[0.5, -0.25, 1.0, 0.125]], dtype=np.float32)}
 
 
@@ -87,7 +91,7 @@ def infer(client: httpx.Client, **headers: str) -> httpx.Response:
 
 def test_three_lines_add_claims(folder: Path, tmp_path: Path) -> None:
     app = float_server(folder)
-    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0)
+    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, access=OPEN)
     with listening(app) as client:
         answer = infer(client, **{"Vml-Nonce": "case 4711"})
         assert answer.status_code == 200
@@ -112,7 +116,12 @@ def test_a_protocol_of_ones_own(folder: Path, tmp_path: Path) -> None:
         outputs=lambda body, headers: {"y": json.loads(body)["scores"]},
     )
     app.add_middleware(
-        ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, routes={"/predict": route}
+        ClaimMiddleware,
+        models={"tiny": folder},
+        data=tmp_path / "data",
+        workers=0,
+        access=OPEN,
+        routes={"/predict": route},
     )
     with listening(app) as client:
         answer = client.post("/predict", json={"features": INPUT["x"].tolist()})
@@ -128,7 +137,9 @@ def test_a_protocol_of_ones_own(folder: Path, tmp_path: Path) -> None:
 
 def test_an_answer_too_far_off_is_not_sent(folder: Path, tmp_path: Path) -> None:
     app = float_server(folder, change=lambda y: y + np.float32(0.5))
-    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, max_difference=0.01)
+    app.add_middleware(
+        ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, access=OPEN, max_difference=0.01
+    )
     with listening(app) as client:
         answer = infer(client)
         assert answer.status_code == 502
@@ -149,7 +160,7 @@ def test_errors_of_the_wrapped_server_stay_its_own(folder: Path, tmp_path: Path)
     async def fail() -> Response:
         return JSONResponse({"error": "out of order"}, 418)
 
-    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0)
+    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, access=OPEN)
     with listening(app) as client:
         answer = infer(client)
         assert (answer.status_code, answer.json()) == (418, {"error": "out of order"})
@@ -159,4 +170,135 @@ def test_errors_of_the_wrapped_server_stay_its_own(folder: Path, tmp_path: Path)
 
 def test_a_route_of_no_model_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="names the model 'other'"):
-        ClaimMiddleware(FastAPI(), models={"tiny": folder}, data=tmp_path, routes={"/predict": Route("other")})
+        ClaimMiddleware(
+            FastAPI(), models={"tiny": folder}, data=tmp_path, routes={"/predict": Route("other")}, access=OPEN
+        )
+
+
+# ---- who comes in
+
+
+def keys_of(tmp_path: Path, *roles: str) -> tuple[str, Access]:
+    key, entry = auth.new_key("clinic", roles or ("infer", "read"))
+    (tmp_path / "keys.json").write_text(f'{{"keys": [{entry}]}}')
+    return key, Access(keys_file=tmp_path / "keys.json")
+
+
+def test_it_does_not_start_open_unless_told_to(folder: Path, tmp_path: Path) -> None:
+    def made(access: Access) -> ClaimMiddleware:
+        return ClaimMiddleware(FastAPI(), models={"tiny": folder}, data=tmp_path / "data", workers=0, access=access)
+
+    with pytest.raises(ValueError, match="nothing says who may come in"):
+        made(Access())
+    file = tmp_path / "missing.pem"
+    with pytest.raises(ValueError, match="certificates"):
+        made(Access(certificate=file, private_key=file, client_ca=file))
+    _, access = keys_of(tmp_path)
+    made(access)
+    made(OPEN)
+
+
+def test_keys_guard_what_is_mounted_and_claims_are_made_for_all(folder: Path, tmp_path: Path) -> None:
+    key, access = keys_of(tmp_path, "infer", "read", "audit")
+    app = float_server(folder)
+    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, access=access)
+    with listening(app) as client:
+        for host in ("localhost", "public.example"):
+            for path in ("/v1/claims", "/metrics", "/v2"):
+                assert client.get("/vml" + path, headers={"Host": host}).status_code == 401
+        for headers in ({}, {"Authorization": "Bearer one of the wrapped server's"}, {"Host": "public.example"}):
+            assert "vml-claim" in infer(client, **headers).headers
+        for headers in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}):
+            digest = infer(client, **headers, **{"Vml-Nonce": str(headers)}).headers["vml-claim"]
+            record = client.get(f"/vml/v1/claims/{digest}", headers=headers)
+            assert record.status_code == 200
+        rows = client.get("/vml/v1/claims", headers={"X-API-Key": key}).json()["claims"]
+        assert {row["client"] for row in rows} == {"", "clinic"}
+
+
+# ---- what cannot be got round
+
+
+def forging(status: int) -> FastAPI:
+    """A server that answers wrongly, under a claim that nobody made."""
+    app = FastAPI()
+
+    @app.post("/{path:path}")
+    async def forge(path: str) -> Response:
+        wrong = {"outputs": tensors.encode_json({"y": np.array([[9.0, 9.0]], dtype=np.float32)})}
+        return JSONResponse(wrong, status, headers={"Vml-Claim": "0x" + "ee" * 32, "Vml-Difference": "0"})
+
+    return app
+
+
+@pytest.mark.parametrize("status", [200, 201, 203])
+def test_every_answer_of_success_is_compared(folder: Path, tmp_path: Path, status: int) -> None:
+    app = forging(status)
+    app.add_middleware(
+        ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, access=OPEN, max_difference=0.01
+    )
+    with listening(app) as client:
+        for path in ("/v2/models/tiny/infer", "/v2/models/tiny/infer/", "/v2//models/tiny/infer"):
+            answer = client.post(path, json={"inputs": tensors.encode_json(INPUT)})
+            assert answer.status_code == 502, path
+            assert answer.headers.get_list("vml-claim") != ["0x" + "ee" * 32]
+
+
+def test_the_wrapped_servers_own_claims_are_dropped(folder: Path, tmp_path: Path) -> None:
+    app = forging(200)
+    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, access=OPEN)
+    with listening(app) as client:
+        refused = client.post("/v2/models/tiny/infer", json={"inputs": []})
+        assert (refused.status_code, refused.headers["vml-refused"]) == (200, "400")
+        elsewhere = client.post("/elsewhere", json={})
+        for answer in (refused, elsewhere):
+            assert "vml-claim" not in answer.headers
+            assert "vml-difference" not in answer.headers
+        (claim,) = infer(client).headers.get_list("vml-claim")
+        assert claim != "0x" + "ee" * 32
+
+
+@pytest.mark.parametrize("features", [[["0.5", 0, 0, 0]], [[True, 0, 0, 0]], [[0.5, 0, 0]], [[None, 0, 0, 0]], "0"])
+def test_an_input_is_not_bent_until_it_fits(folder: Path, tmp_path: Path, features: Any) -> None:
+    app = FastAPI()
+
+    @app.post("/predict")
+    async def predict() -> Response:
+        return JSONResponse({"y": [[0.0, 0.0]]})
+
+    route = Route("tiny", inputs=lambda body, headers: {"x": json.loads(body)["features"]})
+    app.add_middleware(
+        ClaimMiddleware,
+        models={"tiny": folder},
+        data=tmp_path / "data",
+        workers=0,
+        access=OPEN,
+        routes={"/predict": route},
+    )
+    with listening(app) as client:
+        assert "vml-claim" in client.post("/predict", json={"features": [[0.5, 0, 0, 0]]}).headers
+        answer = client.post("/predict", json={"features": features})
+        assert (answer.status_code, answer.headers["vml-refused"]) == (200, "400")
+
+
+def test_numbers_are_taken_as_they_are() -> None:
+    def spec(dtype: str) -> Any:
+        return SimpleNamespace(name="x", shape=(2,), onnx_dtype=dtype)
+
+    for dtype, numbers in (("int64", [1.7, 2]), ("int64", [True, 2]), ("uint8", [300, 2]), ("bool", [1, 0])):
+        with pytest.raises(ValueError):
+            _inputs({"x": numbers}, [spec(dtype)])
+        with pytest.raises(ValueError, match="the model takes"):
+            _inputs({"x": np.array(numbers, dtype=np.float64)}, [spec(dtype)])
+    assert _inputs({"x": [1, 2]}, [spec("int64")])["x"].dtype == np.int64
+    with pytest.raises(ValueError, match="other inputs"):
+        _inputs({"x": [1, 2], "z": [1, 2]}, [spec("int64")])
+
+
+def test_a_body_that_no_input_needs_is_not_read(folder: Path, tmp_path: Path) -> None:
+    app = forging(200)
+    app.add_middleware(ClaimMiddleware, models={"tiny": folder}, data=tmp_path / "data", workers=0, access=OPEN)
+    with listening(app) as client:
+        body = b'{"inputs":[' + b"[]," * 100_000 + b"[]]}"
+        assert client.post("/v2/models/tiny/infer", content=body).headers["vml-refused"] == "413"
+        assert client.post("/vml/v2/models/tiny/infer", content=body).status_code == 413

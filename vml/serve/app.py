@@ -83,6 +83,8 @@ def create_app(settings: Settings, *, executor: Executor | None = None) -> FastA
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if settings.access.client_ca is not None and not getattr(app.state, "demands_certificates", False):
+            raise ValueError("only `vml serve` asks clients for certificates: another server takes keys or tokens")
         async with AsyncExitStack() as parts:
             app.state.server = await _start(parts, settings, models, signer, guard, executor)
             yield

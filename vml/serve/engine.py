@@ -7,6 +7,7 @@ the commitments are those of the codes that went through the executor. Nobody el
 from __future__ import annotations
 
 import base64
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ QUICK_S = 0.004
 """A model that runs faster is run where requests are read: handing it to a thread would cost as much."""
 
 WARM_UPS = 3
+NUMBER_BYTES, BODY_SLACK = 64, 1 << 16
+"""A request has so many bytes for each number of its input, and so many for all the rest."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Served:
         name: under which clients ask for it.
         model: compiled.
         backend: who proves where a request does not say; None where nobody can.
+
+    `body_bytes` is the most that a request for it can need: what is longer is not read at all.
     """
 
     semantics = SEMANTICS
@@ -66,6 +71,7 @@ class Served:
         self.version = "0x" + model.commitment.hex()
         self.inputs, self.outputs = model.inputs, model.outputs
         self.datatypes = {spec.name: datatype(spec.onnx_dtype) for spec in (*self.inputs, *self.outputs)}
+        self.body_bytes = BODY_SLACK + NUMBER_BYTES * sum(math.prod(spec.shape) for spec in self.inputs)
         self.ready = False
         self.run_s = 0.0
         self._tails = [_tail(spec) for spec in self.outputs]

@@ -106,6 +106,7 @@ async def serve(app: FastAPI, settings: Settings, listening: socket.socket, star
         extra = {"ssl_certfile": str(access.certificate), "ssl_keyfile": str(access.private_key)}
         if access.client_ca is not None:
             extra |= {"ssl_ca_certs": str(access.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    app.state.demands_certificates = access.client_ca is not None
     async with app.router.lifespan_context(app):
         config = uvicorn.Config(
             app,

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 PRINCIPAL = "vml.principal"
 """Where the gate puts who asks, in a request's scope."""
 
+INSIDE = "vml.inside"
+"""Set in the scope of a request that `vml.serve.middleware` makes itself; nothing that clients send is there."""
+
 
 @dataclass(frozen=True)
 class Server:

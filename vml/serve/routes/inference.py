@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -124,11 +125,11 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
     server = server_of(request)
     settings, headers = server.settings, request.headers
     served = server.model(name, version)
-    body = await read_body(request, server.reading)
+    body = await read_body(request, server.reading, served.body_bytes)
     with server.slots.one():
         if not served.ready:
             raise Rejected(503, f"{served.name!r} is being made ready", retry_after_s=1)
-        key, request_hash = _idempotency(headers.get(IDEMPOTENCY), served, body)
+        key, request_hash = _idempotency(headers, served, body)
         work = partial(_run, server, served, body, headers.get(HEADER_LENGTH))
         if served.quick and len(body) <= QUICK_BYTES:
             run = work()
@@ -188,13 +189,15 @@ def _run(server: Server, served: Served, body: bytes, header_length: str | None)
     return _Run(asked, backend, answered, *wire.write_outputs(asked, answered.outputs), seconds)
 
 
-def _idempotency(key: str | None, served: Served, body: bytes) -> tuple[str | None, bytes]:
+def _idempotency(headers: Mapping[str, str], served: Served, body: bytes) -> tuple[str | None, bytes]:
     """A request's key, and the hash that tells it from others under the same key."""
+    key = headers.get(IDEMPOTENCY)
     if key is None:
         return None, b""
     if not 0 < len(key) <= MAX_KEY:
         raise Rejected(400, f"Idempotency-Key has 1 to {MAX_KEY} characters")
-    return key, keccak256(b"\0".join((served.version.encode(), served.name.encode(), body)))
+    read_as = headers.get(HEADER_LENGTH, "").encode("latin-1", "replace")
+    return key, keccak256(b"\0".join((served.version.encode(), served.name.encode(), read_as, body)))
 
 
 def allowed(server: Server, served: Served, asked: Asked) -> str | None:
