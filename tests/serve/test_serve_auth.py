@@ -29,7 +29,7 @@ from tests.serve.running import INPUT, Running, running
 from vml.serve import auth, logs
 from vml.serve.app import create_app
 from vml.serve.limits import Rejected
-from vml.serve.settings import Access, Oidc, Settings
+from vml.serve.settings import Access, Limits, Oidc, Settings
 
 ISSUER, AUDIENCE = "https://issuer.test", "vml"
 
@@ -125,6 +125,42 @@ def test_somebody_elses_job_is_not_cancelled(guarded: Running, keys: dict[str, s
     assert guarded.http.delete(path, headers=bearer(keys["clinic"])).json()["state"] == "cancelled"
     rows = guarded.http.get("/v1/claims", headers=bearer(keys["auditor"])).json()["claims"]
     assert rows[0]["client"] == "clinic"
+
+
+def test_a_job_is_of_who_asked_for_it_and_of_nobody_where_several_did(guarded: Running, keys: dict[str, str]) -> None:
+    """Whoever had the claim first has no say in a proof that somebody else wants."""
+
+    def asked(name: str, **parameters: str) -> str:
+        return str(guarded.said(parameters, headers=bearer(keys[name])).get("vml_job", ""))
+
+    def cancelled(name: str, job: str) -> int:
+        return guarded.http.delete(f"/v1/jobs/{job}", headers=bearer(keys[name])).status_code
+
+    asked("clinic", nonce="whose")
+    job = asked("other", nonce="whose", prove="always")
+    assert cancelled("clinic", job) == 403
+    assert cancelled("other", job) == 200
+    assert asked("clinic", nonce="whose", prove="always") == job  # anew: now it is the clinic's
+    assert asked("other", nonce="whose", prove="always") == job
+    assert (cancelled("clinic", job), cancelled("other", job), cancelled("operator", job)) == (403, 403, 200)
+
+
+def test_one_client_does_not_take_all_places(guarded: Running, tiny: Any, keys: dict[str, str], tmp_path: Path) -> None:
+    access = guarded.server.settings.access
+    with running(tiny, tmp_path / "data", access=access, limits=Limits(jobs=4)) as server:
+
+        def asked(name: str, nonce: str) -> httpx.Response:
+            return server.infer({"prove": "always", "nonce": nonce, "priority": 1}, headers=bearer(keys[name]))
+
+        statuses = [asked("clinic", str(number)).status_code for number in range(3)]
+        assert statuses == [200, 200, 429]
+        refused = asked("clinic", "2")
+        assert "2 proofs of this client" in refused.json()["error"]
+        assert int(refused.headers["Retry-After"]) > 0
+        assert asked("clinic", "1").status_code == 200  # the same job
+        assert [asked("other", f"other {number}").status_code for number in range(2)] == [200, 200]
+        digest = server.said({"nonce": "2"}, headers=bearer(keys["clinic"]))["vml_claim"]
+        assert server.http.post(f"/v1/proofs/{digest}", headers=bearer(keys["clinic"])).status_code == 429
 
 
 def test_idempotency_keys_are_each_clients_own(guarded: Running, keys: dict[str, str]) -> None:

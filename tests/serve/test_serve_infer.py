@@ -16,7 +16,9 @@ from tests.serve.running import INPUT, Running, X, running
 from vml.claim import Claim, parse_bytes32
 from vml.client import receipts
 from vml.merkle import tensor_root, tensors_root
-from vml.serve.receipts import load_key
+from vml.serve import receipts as counting
+from vml.serve.receipts import Signer, load_key
+from vml.serve.refusals import StoreUnavailable
 from vml.serve.routes import inference
 from vml.serve.sampling import nonce_context
 
@@ -268,6 +270,36 @@ def test_a_key_of_ones_own(tiny: Any, tmp_path: Path, curve: ec.EllipticCurve, a
     receipts.verify(signed, parse_bytes32(said["vml_claim"]), key_id)
     assert (json.loads(said["vml_receipt"])["algorithm"], signed.receipt.epoch) == (algorithm, 7)
     assert not (tmp_path / "data" / "receipt-key.pem").exists()
+
+
+def test_two_who_count_in_one_folder_use_no_number_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with processes forked from one application: each began with the same count in memory."""
+    monkeypatch.setattr(counting, "BLOCK", 3)
+    key = ec.generate_private_key(ec.SECP256R1())
+    one, two = Signer(key, tmp_path), Signer(key, tmp_path)
+    numbers = [signer.sign(bytes(32)).receipt.sequence for _ in range(5) for signer in (one, two)]
+    assert len(set(numbers)) == len(numbers)
+    (tmp_path / "receipt-count.json").write_text("[]")
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        [one.sign(bytes(32)) for _ in range(4)]
+    with pytest.raises(ValueError, match="--epoch"):
+        Signer(key, tmp_path)
+
+
+def test_one_key_does_not_sign_for_two_data_folders(tiny: Any, tmp_path: Path) -> None:
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = tmp_path / "key.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(pem)
+    how: dict[str, Any] = {"database": f"sqlite:///{tmp_path / 'shared.db'}", "signing_key": path}
+    with running(tiny, tmp_path / "one", **how) as first:
+        first.said()
+        with pytest.raises(ValueError, match="--epoch 2"), running(tiny, tmp_path / "two", **how):
+            pass
+        with running(tiny, tmp_path / "two", epoch=2, **how) as second:
+            second.said()
+    with running(tiny, tmp_path / "one", **how) as again:  # it stays its own
+        again.said()
 
 
 def test_keys_on_other_curves_are_refused(tmp_path: Path) -> None:

@@ -114,6 +114,9 @@ def serve(
     ] = None,
     max_body: Annotated[float, typer.Option("--max-body", metavar="MIB", help="Largest request.")] = 64,
     max_jobs: Annotated[int, typer.Option("--max-jobs", min=1, help="Proofs that may wait.")] = 10_000,
+    max_client_jobs: Annotated[
+        int | None, typer.Option("--max-client-jobs", min=1, help="Of one client; default: half, with keys or tokens.")
+    ] = None,
     max_concurrent: Annotated[int, typer.Option("--max-concurrent", min=1, help="Inferences at once.")] = 64,
     max_connections: Annotated[int, typer.Option("--max-connections", min=1, help="Connections at once.")] = 1000,
     rate: Annotated[float | None, typer.Option("--rate", metavar="N", help="Requests a second of one client.")] = None,
@@ -176,6 +179,7 @@ def serve(
             body_s=slow,
             concurrent=max_concurrent,
             jobs=max_jobs,
+            client_jobs=max_client_jobs,
             connections=max_connections,
             grace_s=grace,
             requests_per_second=rate,

@@ -27,7 +27,7 @@ from vml.serve.executor import Executor, Work
 from vml.serve.gate import PUBLIC, Gate
 from vml.serve.limits import Rates, Reading, Rejected, Slots
 from vml.serve.metrics import Metrics
-from vml.serve.receipts import Signer, load_key
+from vml.serve.receipts import Signer, folder_name, load_key
 from vml.serve.refusals import IdempotencyConflict, InputsNotKept, Overloaded, StoreUnavailable
 from vml.serve.routes import certificates, checking, claims, console, figures, inference, jobs
 from vml.serve.routes import log as transparency
@@ -126,14 +126,16 @@ async def _start(
         parts.enter_context(lock)
     except Timeout:
         raise ValueError(f"another server works in {settings.data}: give each a --data folder of its own") from None
-    store = await asyncio.to_thread(Store.open, settings.url, max_jobs=settings.limits.jobs)
+    limits = settings.limits
+    store = await asyncio.to_thread(Store.open, settings.url, max_jobs=limits.jobs, max_each=settings.client_jobs)
     parts.push_async_callback(asyncio.to_thread, store.close)
+    await asyncio.to_thread(store.sign_with, signer.key_id, signer.epoch, folder_name(settings.data))
     log_key = load_log_key(settings.data, settings.log_key, settings.log_name)
     writer = GroupWriter(store)
     parts.push_async_callback(asyncio.to_thread, writer.close)
     prover = make_executor(settings) if executor is None else executor
     await asyncio.to_thread(prover.start)
-    parts.push_async_callback(asyncio.to_thread, prover.stop, settings.limits.grace_s)
+    parts.push_async_callback(asyncio.to_thread, prover.stop, limits.grace_s)
     threads = parts.enter_context(ThreadPoolExecutor(THREADS, "vml-model"))
     proving = settings.proving
     metrics = Metrics()
@@ -150,9 +152,9 @@ async def _start(
         watch=Watch(store.job),
         metrics=metrics,
         rates=Rates(),
-        reading=Reading(settings.limits.body_bytes, settings.limits.body_s, READING_BYTES),
+        reading=Reading(limits.body_bytes, limits.body_s, READING_BYTES),
         threads=threads,
-        slots=Slots(settings.limits.concurrent),
+        slots=Slots(limits.concurrent),
         checking=Slots(checking.AT_ONCE),
         beacon=None if proving.beacon is None else open_beacon(proving.beacon, proving.beacon_rounds),
     )

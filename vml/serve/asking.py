@@ -5,7 +5,7 @@ from __future__ import annotations
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from vml.serve.records import ENDS, NewJob, State
 from vml.serve.refusals import InputsNotKept, Overloaded
@@ -34,13 +34,19 @@ class Room:
     Args:
         connection: in that transaction.
         max_jobs: on the way, at most.
+        max_each: of these of one client, at most; None for no bound.
     """
 
-    def __init__(self, connection: Connection, max_jobs: int) -> None:
-        self._connection, self._max_jobs = connection, max_jobs
-        sure = select(func.count()).where(jobs.c.state.in_([State.QUEUED, State.RUNNING]))
-        chances = select(func.sum(1.0 / jobs.c.sample)).where(jobs.c.state == State.WAITING)
-        self._taken = float(connection.execute(sure).scalar_one()) + float(connection.execute(chances).scalar() or 0)
+    def __init__(self, connection: Connection, max_jobs: int, max_each: int | None = None) -> None:
+        self._connection, self._max_jobs, self._max_each = connection, max_jobs, max_each
+        self._taken = self._count()
+        self._each: dict[str, float] = {}
+
+    def _count(self, *which: ColumnElement[bool]) -> float:
+        sure = select(func.count()).where(jobs.c.state.in_([State.QUEUED, State.RUNNING]), *which)
+        chances = select(func.sum(1.0 / jobs.c.sample)).where(jobs.c.state == State.WAITING, *which)
+        found = self._connection.execute(sure).scalar_one(), self._connection.execute(chances).scalar() or 0
+        return float(found[0]) + float(found[1])
 
     def take(self, earlier: Row[Any] | None, asked: NewJob) -> bool:
         """Take a place for a job, unless one that was asked for earlier has it or needs none.
@@ -54,12 +60,19 @@ class Room:
         """
         if earlier is not None and (earlier.state in OPEN or earlier.state == State.PROVED):
             return True
+        share = 1 / asked.sample if asked.first_state is State.WAITING else 1
         if self._taken >= self._max_jobs:
             return False
-        self._taken += 1 / asked.sample if asked.first_state is State.WAITING else 1
+        if self._max_each is not None:
+            if asked.client not in self._each:
+                self._each[asked.client] = self._count(jobs.c.client == asked.client)
+            if self._each[asked.client] >= self._max_each:
+                return False
+            self._each[asked.client] += share
+        self._taken += share
         return True
 
-    def refusal(self) -> Overloaded:
+    def refusal(self, client: str = "") -> Overloaded:
         """With the time after which there should be a place: what is too much, at the pace of the latest jobs."""
         ended = jobs.c.state == State.PROVED
         latest = select(jobs.c.started_at, jobs.c.finished_at).where(ended).order_by(jobs.c.finished_at.desc())
@@ -68,7 +81,10 @@ class Room:
         running = select(func.count()).where(jobs.c.state == State.RUNNING)
         workers = max(1, self._connection.execute(running).scalar_one())
         wait = pace * (self._taken - self._max_jobs + 1) / workers
-        return Overloaded(min(max(wait, 1.0), _LONGEST_WAIT_S), f"{self._taken:.0f} proofs are waiting or running")
+        said = f"{self._taken:.0f} proofs are waiting or running"
+        if self._taken < self._max_jobs:
+            wait, said = pace, f"{self._each[client]:.0f} proofs of this client are waiting or running"
+        return Overloaded(min(max(wait, 1.0), _LONGEST_WAIT_S), said)
 
 
 def begin(claim: bytes, model_name: str, asked: NewJob, now: float) -> dict[str, Any]:
@@ -99,6 +115,7 @@ def again(connection: Connection, earlier: Row[Any], asked: NewJob, now: float) 
         connection.execute(update(jobs).where(this, states).values(**_at_the_start(asked, now)))
     elif earlier.state in OPEN:
         wanted: dict[str, Any] = {"cancel_asked": False, "priority": max(asked.priority, earlier.priority)}
+        wanted["client"] = earlier.client if earlier.client == asked.client else None
         if any(getattr(earlier, name) != value for name, value in wanted.items()):
             connection.execute(update(jobs).where(this, jobs.c.state.in_(OPEN)).values(**wanted))
         if earlier.state == State.WAITING and asked.first_state is State.QUEUED:
@@ -107,7 +124,14 @@ def again(connection: Connection, earlier: Row[Any], asked: NewJob, now: float) 
             )
 
 
-def ask(connection: Connection, claim: bytes, asked: NewJob, now: float, max_jobs: int) -> str:
+def share(connection: Connection, job: str) -> None:
+    """Somebody else asks for a job, too: it is nobody's own any more."""
+    connection.execute(update(jobs).where(jobs.c.id == job, jobs.c.state.in_(OPEN)).values(client=None))
+
+
+def ask(
+    connection: Connection, claim: bytes, asked: NewJob, now: float, max_jobs: int, max_each: int | None = None
+) -> str:
     """Ask for a proof of a claim that was recorded; the append lock is held.
 
     Args:
@@ -115,7 +139,7 @@ def ask(connection: Connection, claim: bytes, asked: NewJob, now: float, max_job
         claim: 32-byte digest.
         asked: the proof.
         now: unix seconds.
-        max_jobs: on the way, at most.
+        max_jobs, max_each: see `Room`.
 
     Returns:
         The job's id.
@@ -129,9 +153,9 @@ def ask(connection: Connection, claim: bytes, asked: NewJob, now: float, max_job
     if earlier is None or earlier.state in (State.FAILED, State.CANCELLED):
         if connection.execute(select(inputs.c.claim).where(inputs.c.claim == claim)).one_or_none() is None:
             raise InputsNotKept("the inputs of this claim are not kept: nothing can be proved from them any more")
-        room = Room(connection, max_jobs)
+        room = Room(connection, max_jobs, max_each)
         if not room.take(earlier, asked):
-            raise room.refusal()
+            raise room.refusal(asked.client)
     if earlier is not None:
         again(connection, earlier, asked, now)
         return str(earlier.id)
@@ -204,4 +228,5 @@ def _at_the_start(asked: NewJob, now: float) -> dict[str, Any]:
         "error_code": "",
         "error": "",
         "proof_claims": b"",
+        "client": asked.client,
     }

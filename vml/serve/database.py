@@ -23,7 +23,7 @@ from vml.serve.tables import metadata, schema
 
 Result = TypeVar("Result")
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the tables; a database of another version is not touched."""
 
 _APPENDS = 0x766D6C5F6C6F67

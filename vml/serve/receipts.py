@@ -5,17 +5,20 @@ Nothing attests it: a receipt makes a server accountable for an answer, and prov
 numbers come in blocks that are written down before the first of a block is used, so that no number is used twice,
 whatever happens to the process; after a restart the rest of a block is skipped.
 
-One process at a time counts for one data folder. Two servers with one key need epochs of their own.
+One process at a time counts for one data folder, and reads the count when it holds the folder's lock. Two servers with
+one key need epochs of their own: servers that share a database notice where they have not (`Store.sign_with`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from vml import files
@@ -26,7 +29,7 @@ from vml.tee.binding import Algorithm, Receipt, key_id, public_key_of, require_i
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
-KEY_FILE, COUNT_FILE = "receipt-key.pem", "receipt-count.json"
+KEY_FILE, COUNT_FILE, FOLDER_FILE = "receipt-key.pem", "receipt-count.json", "receipt-folder"
 KEY_VARIABLE = "VML_SERVE_KEY"
 MAX_KEY_BYTES = 1 << 14
 BLOCK = 4096
@@ -41,6 +44,9 @@ class Signer:
         folder: where the count is kept.
         epoch: of the key, at least 1; it rises when a key is used anew somewhere else.
         clock: unix seconds.
+
+    Raises:
+        ValueError: the count is damaged.
     """
 
     def __init__(
@@ -56,7 +62,8 @@ class Signer:
         self.epoch = epoch
         self._key, self._folder, self._clock = key, folder, clock
         self._lock = threading.Lock()
-        self._next = self._reserved = self._read()
+        self._next = self._reserved = 0  # none: the count is read when the first is taken
+        self._read()
 
     def sign(self, claim: bytes) -> receipts.SignedReceipt:
         """The next receipt.
@@ -69,10 +76,7 @@ class Signer:
         """
         with self._lock:
             if self._next == self._reserved:
-                try:
-                    self._write(self._next + BLOCK)
-                except OSError as error:
-                    raise StoreUnavailable(f"the count of receipts cannot be written: {error.strerror}") from None
+                self._reserve()
             sequence = self._next
             self._next += 1
         receipt = Receipt(claim, self.key_id, self.epoch, sequence, int(self._clock()))
@@ -93,10 +97,17 @@ class Signer:
     def _read(self) -> int:
         return self._counts().get(self._name(), 1)
 
-    def _write(self, reserved: int) -> None:
-        counts = self._counts() | {self._name(): reserved}
-        files.write_atomic(self._folder / COUNT_FILE, json.dumps(counts).encode(), mode=0o600)
-        self._reserved = reserved
+    def _reserve(self) -> None:
+        """Write a block down, from the count as it stands: whoever came before may have gone on counting."""
+        try:
+            first = self._read()
+            counts = self._counts() | {self._name(): first + BLOCK}
+            files.write_atomic(self._folder / COUNT_FILE, json.dumps(counts).encode(), mode=0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"the count of receipts cannot be written: {error.strerror}") from None
+        except ValueError as error:
+            raise StoreUnavailable(str(error)) from None
+        self._next, self._reserved = first, first + BLOCK
 
 
 def load_key(
@@ -133,6 +144,22 @@ def load_key(
             raise ValueError(f"{path}: others can read this key; chmod 600 it")
         data = handle.read(MAX_KEY_BYTES)
     return _parse(data, str(path))
+
+
+def folder_name(folder: Path) -> str:
+    """The name of a data folder, 32 hex digits: made when it has none.
+
+    Raises:
+        ValueError: the file is damaged.
+        OSError: it cannot be read or written.
+    """
+    path = folder / FOLDER_FILE
+    if not path.exists():
+        files.write_atomic(path, token_hex(16).encode(), mode=0o600)
+    name = files.read_inside(folder, FOLDER_FILE, max_bytes=64).decode("ascii", "replace")
+    if not re.fullmatch("[0-9a-f]{32}", name):
+        raise ValueError(f"{path} is damaged: it names the data folder with 32 hex digits")
+    return name
 
 
 def _parse(data: bytes, where: str) -> ec.EllipticCurvePrivateKey:

@@ -45,19 +45,21 @@ class Prepared:
         return None if self.answer.idempotency_key is None else (self.answer.client, self.answer.idempotency_key)
 
 
-def record(connection: Connection, answers: Sequence[Prepared], now: float, max_jobs: int) -> list[Outcome]:
+def record(
+    connection: Connection, answers: Sequence[Prepared], now: float, max_jobs: int, max_each: int | None = None
+) -> list[Outcome]:
     """Remember answers, or say of each why not; the append lock is held.
 
     Args:
         connection: in a transaction.
         answers: any number, also the same one several times.
         now: unix seconds.
-        max_jobs: how many jobs may be on the way, at most.
+        max_jobs, max_each: how many jobs may be on the way, at most, of all clients and of one.
 
     Returns:
         What became of each, in order: one that was refused left no trace.
     """
-    group = _Group(connection, answers, now, max_jobs)
+    group = _Group(connection, answers, now, max_jobs, max_each)
     outcomes = [group.take(answer) for answer in answers]
     indexes = group.write()
     return [replace(o, log_index=indexes[o.digest]) if isinstance(o, Recorded) else o for o in outcomes]
@@ -82,7 +84,9 @@ def replayed(connection: Connection, client: str, key: str, request_hash: bytes)
 class _Group:
     """The answers of one transaction: what is there already, and what comes to it."""
 
-    def __init__(self, connection: Connection, answers: Sequence[Prepared], now: float, max_jobs: int) -> None:
+    def __init__(
+        self, connection: Connection, answers: Sequence[Prepared], now: float, max_jobs: int, max_each: int | None
+    ) -> None:
         self._connection, self._now = connection, now
         keys = {a.key for a in answers if a.key is not None}
         rows = _among(connection, idempotency, tuple_(idempotency.c.client, idempotency.c.key), keys)
@@ -95,8 +99,10 @@ class _Group:
         asked = {(a.digest, a.answer.job.backend) for a in answers if a.answer.job is not None}
         rows = _among(connection, jobs, tuple_(jobs.c.claim, jobs.c.backend), asked)
         self._earlier = {(row.claim, row.backend): row for row in rows}
-        self._room = asking.Room(connection, max_jobs) if asked else None
+        self._room = asking.Room(connection, max_jobs, max_each) if asked else None
         self._jobs: dict[tuple[bytes, str], str] = {}
+        self._askers: dict[str, str] = {}
+        self._shared: set[str] = set()
         self._new_claims: dict[bytes, NewAnswer] = {}
         self._rows: dict[Table, list[dict[str, Any]]] = {inputs: [], jobs: [], idempotency: []}
 
@@ -112,9 +118,12 @@ class _Group:
             if asked not in self._jobs:
                 earlier = self._earlier.get(asked)
                 if not self._room.take(earlier, answer.job):
-                    return self._room.refusal()
+                    return self._room.refusal(answer.job.client)
                 self._jobs[asked] = self._ask(prepared, earlier)
+                self._askers[self._jobs[asked]] = answer.job.client
             job = self._jobs[asked]
+            if self._askers[job] != answer.job.client:
+                self._shared.add(job)
         created = digest not in self._indexes and digest not in self._new_claims
         if created:
             self._new_claims[digest] = answer
@@ -138,6 +147,8 @@ class _Group:
         for table, rows in self._rows.items():
             if rows:
                 self._connection.execute(insert(table), rows)
+        for job in self._shared:
+            asking.share(self._connection, job)
         return self._indexes
 
     def _ask(self, prepared: Prepared, earlier: Row[Any] | None) -> str:

@@ -41,6 +41,7 @@ class NewJob:
         max_attempts: how often it may be begun before it fails.
         sample: one in so many is proved, of those that a beacon chooses; 1 proves it anyhow.
         beacon_round: the beacon's round that decides, still to come when the claim was made; None where none does.
+        client: name of who asks; empty where nobody has to say.
 
     Raises:
         ValueError: an argument out of its bounds.
@@ -51,6 +52,7 @@ class NewJob:
     max_attempts: int = 3
     sample: int = 1
     beacon_round: int | None = None
+    client: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.backend) <= 64:
@@ -158,6 +160,7 @@ class Job:
         error: the reason in plain words.
         proof_claims: 32-byte digests of the claims of its proof: the claim itself, or that of a backend with
             arithmetic of its own.
+        client: who asked for it; None where several did, so that it is nobody's to cancel.
     """
 
     id: str
@@ -178,6 +181,7 @@ class Job:
     error_code: str
     error: str
     proof_claims: tuple[bytes, ...]
+    client: str | None
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ class Limits:
         body_s: a request's head, and then its body, must have come after so many seconds.
         concurrent: inferences at once.
         jobs: jobs that have not ended; more are refused.
+        client_jobs: of these of one client; None takes half of them where clients are told apart.
         connections: at once.
         grace_s: how long requests may go on when the server stops.
         requests_per_second, burst: of a client whose key says nothing else; None for no bound.
@@ -77,13 +78,14 @@ class Limits:
     body_s: float = 30.0
     concurrent: int = 64
     jobs: int = 10_000
+    client_jobs: int | None = None
     connections: int = 1000
     grace_s: float = 10.0
     requests_per_second: float | None = None
     burst: int = 20
 
     def __post_init__(self) -> None:
-        counts = (self.body_bytes, self.concurrent, self.jobs, self.connections, self.burst)
+        counts = (self.body_bytes, self.concurrent, self.jobs, self.connections, self.burst, self.client_jobs or 1)
         if min(counts) < 1 or min(self.body_s, self.grace_s) <= 0 or (self.requests_per_second or 1) <= 0:
             raise ValueError("limits are positive")
 
@@ -192,6 +194,12 @@ class Settings:
                 f"others reach {self.host}, and nothing says who may come in: give --keys, --oidc-… or --client-ca, "
                 "or --unsafe-open to let everybody in"
             )
+
+    @property
+    def client_jobs(self) -> int | None:
+        """Jobs of one client that have not ended, at most; None for no bound."""
+        told_apart = self.access.keys_file is not None or self.access.oidc is not None
+        return self.limits.client_jobs or (max(1, self.limits.jobs // 2) if told_apart else None)
 
     @property
     def url(self) -> str:

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, insert, select
 
 from vml.proof import Proof
 from vml.serve import asking, queue, reading, recording
 from vml.serve.database import Database
 from vml.serve.records import ClaimRecord, Job, Lease, NewAnswer, NewJob, ProofRecord, Recorded, State
-from vml.serve.tables import idempotency, inputs, jobs
+from vml.serve.tables import idempotency, inputs, jobs, signers
 
 __all__ = ["Store"]
 
@@ -28,12 +28,21 @@ class Store:
         database: where it is remembered.
         clock: gives unix seconds; clocks of machines that share a database differ by less than a lease lasts.
         max_jobs: how many jobs may be on the way, at most.
+        max_each: how many of them one client may have asked for; None for no bound.
         retry_s: pause before a job's second attempt; it doubles with each further one, up to a minute.
     """
 
-    def __init__(self, database: Database, *, clock: Callable[[], float], max_jobs: int, retry_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float],
+        max_jobs: int,
+        retry_s: float,
+        max_each: int | None = None,
+    ) -> None:
         self.database = database
-        self._clock, self._max_jobs, self._retry_s = clock, max_jobs, retry_s
+        self._clock, self._max_jobs, self._max_each, self._retry_s = clock, max_jobs, max_each, retry_s
 
     @classmethod
     def open(
@@ -42,6 +51,7 @@ class Store:
         *,
         clock: Callable[[], float] = time.time,
         max_jobs: int = 10_000,
+        max_each: int | None = None,
         retry_s: float = 1.0,
         patience_s: float = 30.0,
     ) -> Store:
@@ -49,14 +59,15 @@ class Store:
 
         Args:
             url: ``sqlite:////absolute/path`` or ``postgresql://user:password@host:port/name``.
-            clock, max_jobs, retry_s: see `Store`.
+            clock, max_jobs, max_each, retry_s: see `Store`.
             patience_s: how long to go on trying while the database does not answer.
 
         Raises:
             ValueError: another kind of database, or one of another version.
             StoreUnavailable: it does not answer.
         """
-        return cls(Database(url, patience_s=patience_s), clock=clock, max_jobs=max_jobs, retry_s=retry_s)
+        database = Database(url, patience_s=patience_s)
+        return cls(database, clock=clock, max_jobs=max_jobs, max_each=max_each, retry_s=retry_s)
 
     def close(self) -> None:
         """Close every connection."""
@@ -91,7 +102,7 @@ class Store:
         prepared = [recording.Prepared.of(answer) for answer in answers]
 
         def work(connection: Connection) -> list[recording.Outcome]:
-            outcomes = recording.record(connection, prepared, self._clock(), self._max_jobs)
+            outcomes = recording.record(connection, prepared, self._clock(), self._max_jobs, self._max_each)
             if all_or_none:
                 for outcome in outcomes:
                     _or_raise(outcome)
@@ -141,7 +152,7 @@ class Store:
         """
 
         def work(connection: Connection) -> Job:
-            id = asking.ask(connection, claim, job, self._clock(), self._max_jobs)
+            id = asking.ask(connection, claim, job, self._clock(), self._max_jobs, self._max_each)
             found = reading.job(connection, id)
             assert found is not None
             return found
@@ -188,6 +199,33 @@ class Store:
 
         # Nobody asks for a proof from them meanwhile.
         return self.database.append(lambda c: int(c.execute(old).rowcount))
+
+    def sign_with(self, key_id: bytes, epoch: int, folder: str) -> None:
+        """Say that receipts of a key and epoch are counted in a data folder, and in no other.
+
+        Args:
+            key_id: 32 bytes.
+            epoch: of the key.
+            folder: 32 hex digits that name it.
+
+        Raises:
+            ValueError: they are counted in another one, where the same numbers would be used.
+        """
+
+        def work(connection: Connection) -> tuple[str, int]:
+            this = signers.c.key_id == key_id
+            rows = {row.epoch: row.folder for row in connection.execute(select(signers).where(this))}
+            if epoch not in rows:
+                rows[epoch] = folder
+                connection.execute(insert(signers).values(key_id=key_id, epoch=epoch, folder=folder))
+            return rows[epoch], max(rows)
+
+        counted_in, last = self.database.append(work)
+        if counted_in != folder:
+            raise ValueError(
+                f"receipts of this key and epoch {epoch} are counted in another data folder: another server signs with "
+                f"them, or that folder is lost. Take a key of its own, or --epoch {last + 1}"
+            )
 
     def forget_keys(self, before: float) -> int:
         """Delete idempotency keys of requests before a time; how many."""

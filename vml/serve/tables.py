@@ -1,7 +1,8 @@
 """The tables of the server's database: SQLite and PostgreSQL alike.
 
 Digests are 32 bytes, times unix seconds. A claim is one row and one log entry however often it is answered; a proof
-is one row a claim and backend. A job's lease is a token: a worker whose token is no longer the row's is too late.
+is one row a claim and backend. A job is of the client who asked for it, of nobody (NULL) where several did. Its lease
+is a token: a worker whose token is no longer the row's is too late.
 """
 
 from __future__ import annotations
@@ -84,12 +85,22 @@ jobs = Table(
     Column("error_code", String(64), nullable=False),
     Column("error", Text, nullable=False),
     Column("proof_claims", LargeBinary, nullable=False),
+    Column("client", String(255)),
     UniqueConstraint("claim", "backend", name="one_job_a_claim_and_backend"),
     Index("jobs_in_line", "state", desc("priority"), "created_at", "id"),
     Index("jobs_leased", "state", "lease_until"),
     Index("jobs_by_age", "created_at"),
     Index("jobs_ended", "state", "finished_at"),
 )
+
+signers = Table(
+    "signers",
+    metadata,
+    Column("key_id", LargeBinary(32), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("folder", String(32), nullable=False),
+)
+"""In which data folder the receipts of a key and epoch are counted."""
 
 proofs = Table(
     "proofs",

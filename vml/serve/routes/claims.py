@@ -168,7 +168,7 @@ async def _asked(request: Request) -> shapes.AskForProof:
 )
 async def ask(request: Request, digest: str, asked: Annotated[shapes.AskForProof, Depends(_asked)]) -> Response:
     """Have an answer proved after all, while its input is kept. Asked again, it is the same job."""
-    principal_of(request, INFER)
+    principal = principal_of(request, INFER)
     server, wanted = server_of(request), read_digest(digest)
     proving = server.settings.proving
     if Prove.ON_DEMAND not in proving.policies:
@@ -182,7 +182,7 @@ async def ask(request: Request, digest: str, asked: Annotated[shapes.AskForProof
     if served is None or served.model.commitment != record.claim.model:
         raise Rejected(409, "the model of this claim is not served any more")
     priority = DEFAULT_PRIORITY - (asked.priority or DEFAULT_PRIORITY)
-    job = NewJob(provider(served, asked.backend), priority, proving.max_attempts)
+    job = NewJob(provider(served, asked.backend), priority, proving.max_attempts, client=principal.name)
     made = await asyncio.to_thread(server.store.ask, wanted, job)
     return JSONResponse(
         {**show_job(made), "max_difference": None}, status_code=202, headers={"Location": f"/v1/jobs/{made.id}"}

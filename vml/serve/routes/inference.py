@@ -140,7 +140,7 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
         digest = answered.claim.digest()
         receipt = server.signer.sign(digest).encode()
         signed = time.perf_counter()
-        job = new_job(server, asked, run.backend, digest)
+        job = new_job(server, asked, run.backend, digest, principal.name)
         recorded = await server.writer.record(
             NewAnswer(
                 claim=answered.claim,
@@ -231,16 +231,16 @@ def provider(served: Served, backend: str | None) -> str:
     return chosen_one
 
 
-def new_job(server: Server, asked: Asked, backend: str | None, digest: bytes) -> NewJob | None:
+def new_job(server: Server, asked: Asked, backend: str | None, digest: bytes, client: str) -> NewJob | None:
     """The proof that follows from a request, if one does."""
     if backend is None:
         return None
     attempts, beacon = server.settings.proving.max_attempts, server.beacon
     if asked.prove is not Prove.SAMPLE:
-        return NewJob(backend, asked.priority, attempts)
+        return NewJob(backend, asked.priority, attempts, client=client)
     if asked.sampling is Sampling.HASH or beacon is None:
-        return NewJob(backend, asked.priority, attempts) if chosen(digest, asked.sample) else None
-    return NewJob(backend, asked.priority, attempts, asked.sample, beacon.coming())
+        return NewJob(backend, asked.priority, attempts, client=client) if chosen(digest, asked.sample) else None
+    return NewJob(backend, asked.priority, attempts, asked.sample, beacon.coming(), client)
 
 
 async def _proved(request: Request, server: Server, job: str, timeout_s: float | None) -> Job | None:
