@@ -22,7 +22,7 @@ from vml.errors import MalformedProof
 BYTES32 = ("0x" + "00" * 31, "0x" + "AA" * 32, "00" * 32, 5, None)
 TEXTS = ("", "x" * 201, "a\u0007b", "a\nb", "a\u202eb", 5, None)
 NAMES = (*TEXTS, " House", "House ", "House\u3164", "Ho\u2800use", "House\u115f", "House\u1160", "House\uffa0")
-NUMBERS = ("", "1.", ".5", "01", "1/0", "-1/2", "+1", "1e3", " 1", "1" * 65, 1, None)
+NUMBERS = ("", "1.", ".5", "01", "1/0", "-1/2", "+1", "1e3", " 1", "0." + "0" * 63, 1, None)
 WHOLE = (-1, True, "1", 1.5, 1 << 53, None)
 
 BAD: dict[str, tuple[Any, ...]] = {

@@ -47,11 +47,23 @@ DNS = x509.DNSName("lab-b.example")
         ("key_usage", {"rights": usage(key_encipherment=True)}),
         ("key_usage", {"ca": True, "rights": usage(digital_signature=True, key_cert_sign=True)}),
         ("key_usage", {"rights": usage(digital_signature=True, key_cert_sign=True)}),
+        ("key_usage", {"ca": True, "rights": usage(digital_signature=True)}),
         ("key_usage", {"extra": x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])}),
         ("key_usage", {"extra": x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])}),
         ("issuer", {"subject": "Somebody Else"}),
     ],
-    ids=["expired", "early", "critical extension", "usage", "authority", "signs certificates", "TLS", "OCSP", "name"],
+    ids=[
+        "expired",
+        "early",
+        "critical extension",
+        "usage",
+        "authority",
+        "signs certificates",
+        "CA",
+        "TLS",
+        "OCSP",
+        "name",
+    ],
 )
 def test_the_certificate_of_the_key(reason: str, changes: dict[str, Any]) -> None:
     by = x509_house(P256, **changes)

@@ -16,11 +16,12 @@ import pytest
 
 from tests.serve.running import INPUT, Running, X, running
 from vml import canonical
-from vml.certificates.revocations import Revocations
+from vml.certificates.revocations import Revocations, Revoked
 from vml.certificates.signing import new_key
 from vml.certificates.statement import EXACT, CertifiedIdentity, Scope, Statement
 from vml.claim import parse_bytes32
 from vml.keccak import keccak256
+from vml.serve import log
 from vml.serve.checkpoints import KEY_FILE, load_log_key
 from vml.serve.proving import Prover
 from vml.serve.sampling import nonce_context
@@ -167,13 +168,15 @@ def test_which_model_decided_case_4711_and_who_certified_it(world: Any, pin: str
     assert (decision["model_name"], decision["log_index"]) == ("tiny", 3)
     assert abs(decision["created_at"] - time.time()) < 600
     assert decision["receipt"]["pinned"] is False
+    assert decision["time"] == decision["certificates"][0]["time"] == "the server's word"
+    assert any("same log" in each for each in found["not_shown"])
     assert decision["proof"]["verified"] is True
     assert [each["issuer"] for each in decision["certificates"]] == [HOUSE]
     assert "not revoked by list 1" in decision["certificates"][0]["remark"]
     assert len(decision["certificates_refused"]) == 2  # expired, and another's
     code, told, _ = vml("audit", CASE, *asking(world, pin), "--authority", folder / "house.pub")
     assert code == 0
-    for text in (HOUSE, "tiny", "a key that nobody pinned", "no --model was given"):
+    for text in (HOUSE, "tiny", "a key that nobody pinned", "no --model was given", "the server's word", "Not shown"):
         assert text in told
 
 
@@ -196,6 +199,66 @@ def test_one_case_asked_twice_is_two_decisions(world: Any, pin: str, tmp_path: P
     assert code == 0, err
     assert len(found["decisions"]) == 2
     assert vml("audit", "twice", *asking(world, pin), "-o", tmp_path / "e.json")[0] == 2
+
+
+def test_a_flood_under_a_case_hides_nothing(world: Any, pin: str, vml: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask under a case's text: what was asked first is shown, and too much is refused."""
+    server, _, _ = world
+    monkeypatch.setattr(log, "MAX_ASKED", 2)
+    said = []
+    for number in range(5):
+        body = {"inputs": [{**INPUT, "data": np.full_like(X, number / 8).ravel().tolist()}]}
+        said.append(server.said({"nonce": "flood"}, body=body)["vml_claim"])
+    database = f"sqlite:///{next((world[1] / 'data').glob('*.db'))}"
+    for place in (("--server", server.url), ("--database", database)):
+        time.sleep(1.1)
+        code, found, err = vml("audit", "flood", *place, "--log-key", pin, "--json")
+        assert (code, [each["digest"] for each in found["decisions"]]) == (0, said), err
+    for module in ("vml.client.server_log", "vml.serve.auditing"):
+        monkeypatch.setattr(f"{module}.MAX_DECISIONS", 3)
+    for place in (("--server", server.url), ("--database", database)):
+        code, found, _ = vml("audit", "flood", *place, "--log-key", pin, "--json")
+        assert (code, found["error"]["reason"]) == (1, "crowded")
+        assert vml("audit", said[0], *place, "--log-key", pin)[0] == 0
+
+
+def test_the_decision_of_another_model(world: Any, pin: str, vml: Any) -> None:
+    """It has no proof here, so that only its model can tell."""
+    code, found, _ = vml("audit", "case 1", *asking(world, pin), "--model", "0x" + "11" * 32, "--json")
+    assert code == 1
+    assert found["error"]["type"] == "ClaimMismatch"
+
+
+def test_a_revocation_after_the_decision_needs_a_checkpoint_of_before(
+    world: Any, pin: str, tmp_path: Path, tiny: Any, vml: Any
+) -> None:
+    """The log's owner can give an entry of today any time: a revoked certificate holds only for what stood earlier."""
+    server, _, _ = world
+    key = new_key("ed25519")[1]
+    now, files = int(time.time()), {"p": tmp_path / "pub", "c": tmp_path / "c", "l": tmp_path / "l"}
+    files["p"].write_text(str(key.authority))
+    files["c"].write_bytes(certificate(key, tiny.commitment, now - 100))
+    server.said({"nonce": "revoked later"})
+    evidence, since = tmp_path / "e", tmp_path / "s"
+    asked = ("audit", "revoked later", "--log-key", pin)
+    assert vml(*asked, "--server", server.url, "-o", evidence, "--since", since, "-q")[0] == 0
+    time.sleep(2.1)
+    gone = Revoked((1).to_bytes(32, "big"), int(time.time()), "wrong labels")
+    files["l"].write_bytes(key.revocations(Revocations(HOUSE, 2, now - 100, now + DAY, (gone,))).to_bytes())
+    judged = ("--authority", files["p"], "--certificate", files["c"], "--revocations", files["l"], "--json")
+    for place in (("--server", server.url), ("--evidence", evidence), ("--server", server.url, "--since", since)):
+        code, found, _ = vml(*asked, *place, *judged)
+        assert (code, found["error"]["reason"]) == (1, "revoked"), place
+    for place in (("--evidence", evidence), ("--server", server.url, "--since", since)):
+        assert vml(*asked, *place, *judged, "--kept-at", gone.revoked_at)[0] == 1
+        code, found, err = vml(*asked, *place, *judged, "--kept-at", gone.revoked_at - 1)
+        assert code == 0, err
+        assert "not after" in found["decisions"][0]["certificates"][0]["time"]
+    late = server.said({"nonce": "after that"})["vml_claim"]
+    kept = ("--since", since, "--kept-at", gone.revoked_at - 1)
+    assert vml("audit", late, "--server", server.url, "--log-key", pin, *kept, *judged)[0] == 1
+    for bad in (("--server", server.url), ("--evidence", evidence, "--kept-at", now + DAY)):
+        assert vml(*asked, *bad, *(() if "--kept-at" in bad else ("--kept-at", now)))[0] == 2
 
 
 def test_evidence_verifies_later_without_the_server(world: Any, pin: str, tmp_path: Path, tiny: Any, vml: Any) -> None:
@@ -338,12 +401,16 @@ def test_a_key_from_a_file_or_the_environment(tmp_path: Path) -> None:
         b'{"index":0,"entry":"*","hashes":[],"checkpoint":"x"}',
         b'{"index":0,"entry":"","hashes":[5],"checkpoint":"x"}',
         b'{"index":0,"entry":"","hashes":[],"checkpoint":null}',
+        b'{"index":1e999,"entry":"","hashes":[],"checkpoint":"x"}',
+        b'{"index":true,"entry":"","hashes":[],"checkpoint":"x"}',
+        b'{"index":0,"entry":"","hashes":[],"checkpoint":"\\ud800"}',
+        '{"index":0,"entry":"","hashes":[],"checkpoint":"x"}'.encode("utf-16"),
     ],
 )
 def test_answers_that_are_none(body: bytes, monkeypatch: pytest.MonkeyPatch, pin: str, vml: Any) -> None:
-    from vml.client import auditing
+    from vml.client import server_log
 
-    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=body))
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=httpx.ByteStream(body)))
 
     class Library:
         HTTPError, InvalidURL = httpx.HTTPError, httpx.InvalidURL
@@ -352,6 +419,6 @@ def test_answers_that_are_none(body: bytes, monkeypatch: pytest.MonkeyPatch, pin
         def Client(**options: Any) -> httpx.Client:
             return httpx.Client(transport=transport, **options)
 
-    monkeypatch.setattr(auditing, "httpx", lambda: Library)
+    monkeypatch.setattr(server_log, "httpx", lambda: Library)
     code = vml("audit", "0x" + "00" * 32, "--server", "http://server.example", "--log-key", pin)[0]
     assert code in (1, 4)

@@ -209,5 +209,16 @@ def test_the_log_of_a_store_on_every_database(store: Store) -> None:
             way = log.consistency(connection, index, 11)
             tree.verify_consistency(index, log.root(connection, index), 11, found.root, way)
         assert Entry.from_bytes(data[5]).claim == claim_number(5)
-        newest = [claim_number(number).digest() for number in range(10, -1, -1)]
-        assert log.asked_under(connection, bytes(32)) == newest
+        first = sorted(indices, key=indices.__getitem__)
+        assert log.asked_under(connection, bytes(32)) == (first, None)
+
+
+def test_whoever_asks_later_under_a_context_hides_nothing(store: Store) -> None:
+    true = store.record([answer(0)])[0].digest
+    for number in range(1, 2 * log.MAX_ASKED):
+        store.record([answer(number)])
+    with store.reading() as connection:
+        found, following = log.asked_under(connection, bytes(32))
+        assert (found[0], len(found), following) == (true, log.MAX_ASKED, log.MAX_ASKED)
+        rest, end = log.asked_under(connection, bytes(32), following)
+    assert (len({*found, *rest}), end) == (2 * log.MAX_ASKED, None)

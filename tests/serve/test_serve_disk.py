@@ -136,7 +136,7 @@ def check(store: Store, accepted: dict[str, str], refusals: list[str]) -> None:
         leaves = [tree.leaf_hash(entry) for entry in log.entries(connection, 0, size)]
         assert log.root(connection, size) == root(leaves)
         for nonce in refusals:
-            assert log.asked_under(connection, nonce_context(nonce)) == []
+            assert log.asked_under(connection, nonce_context(nonce)) == ([], None)
     assert all(store.inputs(digest) for digest in digests)
 
 

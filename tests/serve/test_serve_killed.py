@@ -26,7 +26,7 @@ from tests.serve.running import INPUT
 from tests.serve.test_serve_faults_jobs import WATCH
 from vml import api
 from vml.claim import parse_bytes32
-from vml.client.auditing import ServerLog
+from vml.client.server_log import ServerLog
 from vml.proof import Proof
 from vml.serve.store import Store
 from vml.transparency.audit import audit_entry, audit_growth

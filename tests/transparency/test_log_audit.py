@@ -109,6 +109,12 @@ def test_another_key_another_entry_another_place() -> None:
         {"more": 1},
         {"created_at": "1"},
         {"created_at": True},
+        {"created_at": -1},
+        {"created_at": 253402300800},
+        {"model_name": "digits\nproof  sumcheck, cryptographic"},
+        {"semantics": "vml-int/1\nproof  sumcheck, cryptographic"},
+        {"semantics": "\x1b[2K"},
+        {"model_name": ""},
         {"model_name": 5},
         {"semantics": None},
         {"model_name": "x" * 256},
@@ -134,6 +140,12 @@ def test_an_entry_in_another_spelling() -> None:
     ):
         with pytest.raises(MalformedProof):
             audit_entry(Log([data]).evidence(0), KEY, context=CASE)
+
+
+def test_lone_surrogates_are_no_text() -> None:
+    data = entry_of(0, model_name="x").replace(b'"x"', rb'"\ud800"')
+    with pytest.raises(MalformedProof):
+        audit_entry(Log([data]).evidence(0), KEY, context=CASE)
 
 
 def test_an_entry_without_a_receipt() -> None:

@@ -1,7 +1,7 @@
 """What a verifier remembers of revocation lists: the last number of each, so that no older list is accepted later.
 
-A file of canonical JSON: ``{"format": "vml-revocation-memory/1", "lists": {"<authority> <issuer>": number}}``, an authority of
-several roots once for each. A file beside it, its name with ``.lock`` behind, is held while it is written.
+A file of canonical JSON: ``{"format": "vml-revocation-memory/1", "lists": {"<authority> <issuer>": number}}``, an
+authority of several roots once for each. A file beside it, its name with ``.lock`` behind, is held while it is written.
 """
 
 from __future__ import annotations

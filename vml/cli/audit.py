@@ -6,11 +6,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vml.cli.arguments import read_moment
 from vml.cli.certified import Authorities, CertificateFiles, Memory, RequireRevocation, RevocationFiles, read, utc
 from vml.cli.output import Debug, Json, Output, Quiet, add, command_app, headline, table
 
@@ -18,12 +20,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vml.certificates.verify import VerifiedCertificate
-    from vml.client.auditing import Judge, Log
+    from vml.client.auditing import Judge, Seen
+    from vml.client.server_log import Log
     from vml.transparency.audit import Evidence
     from vml.transparency.note import VerifierKey
 
 MAX_KEY_FILE = 4096
 DIGEST = 66
+NOT_SHOWN = (
+    "that everybody is shown the same log: compare checkpoints with other auditors",
+    "that an entry is as old as it says, but for what stood under a checkpoint that you took",
+    "that the log has no second entry of the same claim, which says another time: a copy of all entries shows that",
+    "that nothing else was decided about a case: which claims are its own is the server's word",
+)
 app = command_app()
 
 
@@ -52,6 +61,12 @@ def audit(
         Path | None,
         typer.Option("--since", metavar="FILE", help="The checkpoint you kept: the log only grew. It is renewed."),
     ] = None,
+    kept_at: Annotated[
+        str | None,
+        typer.Option(
+            "--kept-at", metavar="TIME", help="When you took that checkpoint, or the evidence: …Z or seconds."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Keep the evidence; it verifies offline.")
     ] = None,
@@ -79,9 +94,11 @@ def audit(
     """Find a decision in a server's log: which model made it, when, under whose certificates, and proved how.
 
     Everything is checked here against the log's key, which you pin: the entry stands under a signed checkpoint, and
-    with --since the log only grew since the checkpoint that you kept. Without CLAIM only that is checked. Certificates
-    are judged for the time of the entry: your own (--certificate) have to hold, those that the server shows are listed
-    where an --authority of yours signed them. VML_API_KEY is sent to the server where it is set.
+    with --since the log only grew since the checkpoint that you kept. Without CLAIM only that is checked. With --model
+    it is that model which decided. Certificates are judged for the time of the entry, which is the server's word: your
+    own (--certificate) have to hold, those that the server shows are listed where an --authority of yours signed them.
+    One that was revoked since counts only with --kept-at: the entry stood under your checkpoint before the revocation.
+    VML_API_KEY is sent to the server where it is set.
     """
     from vml.certificates import memory
     from vml.transparency.audit import audit_entry
@@ -95,9 +112,10 @@ def audit(
         raise ValueError("which decision? give CLAIM or --context, or --since alone")
     pin = _log_key(log_key)
     certifying = certificate, authority, revocations, require_revocation, revocation_memory
-    judge = _judge(model, key, policy, server_key, *certifying)
     digest, wanted = _wanted(claim, context)
     kept = None if evidence is None else _evidence(evidence)
+    seen = None if kept_at is None else _seen(kept_at, since, kept, pin)
+    judge = _judge(model, key, policy, server_key, *certifying, seen)
     decisions: list[dict[str, Any]] = []
     held: list[VerifiedCertificate] = []
     grown = None
@@ -119,6 +137,7 @@ def audit(
         "decisions": decisions,
         "grown": grown,
         "evidence": None if output is None else str(output),
+        "not_shown": list(NOT_SHOWN),
     }
     out.result(result, lambda console: _show(console, result))
 
@@ -144,6 +163,7 @@ def _judge(
     revocations: list[Path] | None,
     require_revocation: bool,
     memory: Path | None,
+    seen: Seen | None,
 ) -> Judge:
     from vml.backends.types import Environment
     from vml.certificates.authority import Authority
@@ -167,7 +187,25 @@ def _judge(
         now=now,
         require_revocation=require_revocation,
         known_lists={} if memory is None else recall(memory),
+        seen=seen,
     )
+
+
+def _seen(when: str, since: Path | None, evidence: Evidence | None, pin: VerifierKey) -> Seen:
+    """The checkpoint that the auditor took at a time. That the log shown now goes on from it is checked by `_grown`."""
+    from vml.client.auditing import Seen
+    from vml.transparency.checkpoint import LogProof, open_checkpoint
+
+    if evidence is not None:
+        note = LogProof.decode(evidence.log_proof).note
+    elif since is not None and since.exists():
+        note = read(since)
+    else:
+        raise ValueError("--kept-at says when you took the checkpoint of --since, or the --evidence: there is none")
+    moment = read_moment(when, "--kept-at")
+    if moment > time.time():
+        raise ValueError("--kept-at is still to come")
+    return Seen(open_checkpoint(note, pin).size, moment)
 
 
 def _wanted(claim: str | None, context: str | None) -> tuple[bytes | None, bytes | None]:
@@ -196,7 +234,7 @@ def _wanted(claim: str | None, context: str | None) -> tuple[bytes | None, bytes
 def _open(server: str | None, database: str | None) -> Iterator[Log | None]:
     """The log of a server or of a database; None where there is only evidence."""
     if server is not None:
-        from vml.client.auditing import ServerLog
+        from vml.client.server_log import ServerLog
 
         log: Log = ServerLog(server, os.environ.get("VML_API_KEY"))
     elif database is not None:
@@ -214,13 +252,16 @@ def _search(log: Log, digest: bytes | None, context: bytes | None) -> list[Evide
     """The evidence of what is asked about.
 
     Raises:
-        LogRejected: the log has no entry of it.
+        LogRejected: ABSENT, the log has no entry of it; CROWDED, too many to be one case.
     """
+    from vml.client.server_log import MAX_DECISIONS
     from vml.errors import LogRejected
 
     if digest is None and context is None:
         return []
-    digests = [digest] if digest is not None else log.asked_under(context or b"")
+    digests = [digest] if digest is not None else list(dict.fromkeys(log.asked_under(context or b"")))
+    if len(digests) > MAX_DECISIONS:
+        raise LogRejected("crowded", f"more than {MAX_DECISIONS} claims under one context: ask by the claim's digest")
     found = [each for each in map(log.evidence, digests) if each is not None]
     if not digests or len(found) != len(digests):
         what = f"the claim 0x{digest.hex()}" if digest is not None else f"the context 0x{(context or b'').hex()}"
@@ -228,37 +269,40 @@ def _search(log: Log, digest: bytes | None, context: bytes | None) -> list[Evide
     return found
 
 
-def _grown(log: Log, pin: VerifierKey, since: Path, shown: list[Evidence]) -> dict[str, Any]:
+def _grown(log: Log, pin: VerifierKey, since: Path, found: list[Evidence]) -> dict[str, Any]:
     """Check that the log only grew since the kept checkpoint, and that every checkpoint just shown is of that log."""
     from vml.files import write_atomic
     from vml.transparency.audit import audit_growth
     from vml.transparency.checkpoint import LogProof, open_checkpoint
 
-    first = not since.exists()
-    newest = log.checkpoint()
-    kept = newest if first else read(since)
-    before = open_checkpoint(kept, pin)
-    chain = sorted(
-        [newest, *(LogProof.decode(each.log_proof).note for each in shown)],
-        key=lambda note: open_checkpoint(note, pin).size,
-    )
-    for note in chain:
-        size = open_checkpoint(note, pin).size
-        earlier = open_checkpoint(kept, pin).size
-        proof = log.consistency(earlier, size) if earlier < size else []
-        audit_growth(kept, note, proof, pin)
-        kept = note
-    write_atomic(since, kept)
-    after = open_checkpoint(kept, pin)
-    return {"first": None if first else before.size, "second": after.size, "checkpoint": str(since)}
+    def size(note: bytes) -> int:
+        return open_checkpoint(note, pin).size
+
+    kept, newest = read(since) if since.exists() else None, log.checkpoint()
+    if kept is not None and size(kept) > size(newest):
+        audit_growth(kept, newest, [], pin)
+    notes = [newest, *(LogProof.decode(each.log_proof).note for each in found)]
+    chain = sorted(dict.fromkeys(notes if kept is None else [kept, *notes]), key=size)
+    for earlier, later in pairwise(chain):
+        proof = log.consistency(size(earlier), size(later)) if size(earlier) < size(later) else []
+        audit_growth(earlier, later, proof, pin)
+    write_atomic(since, chain[-1])
+    return {
+        "first": None if kept is None else size(kept),
+        "second": size(chain[-1]),
+        "checkpoint": str(since),
+    }
 
 
 def _keep(path: Path, found: list[Evidence]) -> None:
     from vml.files import write_atomic
+    from vml.transparency.audit import Evidence
 
     if len(found) != 1:
         raise ValueError(f"{len(found)} decisions were found: -o keeps one, give its digest")
-    write_atomic(path, found[0].to_bytes())
+    data = found[0].to_bytes()
+    Evidence.from_bytes(data)  # what cannot be read again is not kept as if it could
+    write_atomic(path, data)
 
 
 def _evidence(path: Path) -> Evidence:
@@ -279,7 +323,7 @@ def _show(console: Console, result: dict[str, Any]) -> None:
         rows = table("", "")
         add(rows, "claim", each["digest"])
         add(rows, "model", f"{each['claim']['model']} ({each['model_name']}, {each['semantics']})")
-        add(rows, "decided", f"{utc(each['created_at'])}, by the server's clock")
+        add(rows, "decided", f"{utc(each['created_at'])}, {each['time']}")
         add(rows, "log entry", f"{each['log_index']} of {each['log_size']}")
         add(rows, "receipt", _receipt(each["receipt"]))
         add(rows, "proof", _proof(each["proof"]))
@@ -289,12 +333,17 @@ def _show(console: Console, result: dict[str, Any]) -> None:
                 what = f"{measure['metric']} of {measure['output']}: {measure['value']} on {measure['rows']} rows"
                 add(rows, "accuracy", f"{what}, against {measure['reference']}")
             add(rows, "valid", f"{utc(certificate['not_before'])} to {utc(certificate['not_after'])}")
+            add(rows, "judged", f"for {utc(certificate['judged_for'])}, {certificate['time']}")
             add(rows, "revocation", certificate["remark"])
         if not each["certificates"]:
             add(rows, "certified by", "nobody whose word counts here")
         for reason in each["certificates_refused"]:
             add(rows, "refused", reason)
+        for remark in each["remarks"]:
+            add(rows, "remark", remark)
         console.print(rows)
+    if decisions:
+        console.print("Not shown:", *(f"- {each}" for each in result["not_shown"]), sep="\n")
     if result["evidence"] is not None:
         console.print(f"evidence: {result['evidence']}")
 

@@ -1,4 +1,4 @@
-"""Asking a server for its log, and judging what came: which model decided, when, proved how, certified by whom.
+"""Judging what a log shows: which model decided, when, proved how, certified by whom.
 
 What the log shows is checked by `vml.transparency.audit`; the receipt, the proof and the certificates of an entry here,
 each against what the auditor holds: the server's key, a copy of the model, authorities.
@@ -6,138 +6,44 @@ each against what the auditor holds: the server's key, a copy of the model, auth
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from vml import api
 from vml.backends import backend_of_scheme, get_backend
 from vml.backends.types import Environment, VerifiedClaim
 from vml.certificates.authority import Authority
 from vml.certificates.revocations import SignedRevocations
-from vml.certificates.statement import EXACT, Certificate
+from vml.certificates.statement import Certificate, Statement
 from vml.certificates.verify import Certified, VerifiedCertificate, verify_certificate
-from vml.claim import parse_bytes32
 from vml.client import receipts
-from vml.client.session import httpx
-from vml.errors import ClaimMismatch, MalformedProof, ServerError, VerificationError
-from vml.proof import MAX_BYTES as MAX_PROOF_BYTES
+from vml.client.server_log import about, readable
+from vml.errors import CertificateRejected, ClaimMismatch, LogRejected, VerificationError
 from vml.proof import Proof
 from vml.tee.binding import key_id
 from vml.transparency.audit import Audited, Entry, Evidence
-from vml.transparency.checkpoint import LogProof
 
 if TYPE_CHECKING:
     from vml.api.models import ModelLike
     from vml.policy import Policy
 
-MAX_ANSWER_BYTES = 16 << 20
-TIMEOUT_S = 60.0
+SKEW_S = 600
+"""How far clocks may be apart: the server's at the receipt and at the entry, and the auditor's."""
 
 
-class Log(Protocol):
-    """Where an auditor finds a log; nothing that it says is believed."""
-
-    def checkpoint(self) -> bytes:
-        """The newest signed note."""
-
-    def evidence(self, digest: bytes) -> Evidence | None:
-        """What shows a claim's entry; None where there is none."""
-
-    def asked_under(self, context: bytes) -> list[bytes]:
-        """Digests of the claims of one context."""
-
-    def consistency(self, first: int, second: int) -> list[bytes]:
-        """The roots that prove that the log only grew."""
-
-    def close(self) -> None:
-        """Let go of it."""
-
-
-class ServerLog:
-    """The log of an inference server.
+@dataclass(frozen=True)
+class Seen:
+    """A checkpoint that the auditor took: what stands under it is older.
 
     Args:
-        url: ``http://host:port``.
-        api_key: where the server wants one.
-
-    Raises:
-        BackendUnavailable: the extra ``client`` is not installed.
+        size: entries under it.
+        at: unix seconds, when it was taken.
     """
 
-    def __init__(self, url: str, api_key: str | None = None) -> None:
-        library = httpx()
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._errors = library.HTTPError, library.InvalidURL
-        self._http = library.Client(base_url=url.rstrip("/"), headers=headers, timeout=TIMEOUT_S)
-        self._url = url
-
-    def checkpoint(self) -> bytes:
-        """The newest signed note. ServerError where the server does not answer."""
-        return self._get("/v1/log/checkpoint") or b""
-
-    def evidence(self, digest: bytes) -> Evidence | None:
-        """What shows a claim's entry, with its proof and the certificates that the server has."""
-        data = self._get(f"/v1/log/inclusion/0x{digest.hex()}")
-        if data is None:
-            return None
-        found = _json(data)
-        files = _json(self._get("/v1/certificates") or b"{}")
-        try:
-            proof = LogProof(
-                int(found["index"]), tuple(map(parse_bytes32, found["hashes"])), found["checkpoint"].encode()
-            )
-            return Evidence(
-                entry=base64.b64decode(found["entry"], validate=True),
-                log_proof=proof.encode(),
-                envelope=self._get(f"/v1/proofs/0x{digest.hex()}", MAX_PROOF_BYTES),
-                certificates=_files(files.get("certificates", [])),
-                revocations=_files(files.get("revocations", [])),
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ServerError(f"{self._url} does not speak of its log as expected: {error!r}") from error
-
-    def asked_under(self, context: bytes) -> list[bytes]:
-        """Digests of the claims of one context."""
-        return self._hashes(f"/v1/log/contexts/0x{context.hex()}", "claims")
-
-    def consistency(self, first: int, second: int) -> list[bytes]:
-        """The roots that prove that the log only grew; none where the server says that it is smaller."""
-        return self._hashes(f"/v1/log/consistency?first={first}&second={second}", "hashes")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
-
-    def _hashes(self, path: str, member: str) -> list[bytes]:
-        data = self._get(path)
-        if data is None:
-            return []
-        try:
-            return list(map(parse_bytes32, _json(data)[member]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ServerError(f"{self._url} does not speak of its log as expected: {error!r}") from error
-
-    def _get(self, path: str, limit: int = MAX_ANSWER_BYTES) -> bytes | None:
-        """The body; None for 404."""
-        parts, size = [], 0
-        try:
-            with self._http.stream("GET", path) as answer:
-                for part in answer.iter_bytes():
-                    size += len(part)
-                    if size > limit:
-                        raise ServerError(f"{self._url}{path}: more than {limit} bytes")
-                    parts.append(part)
-        except self._errors as error:
-            raise ServerError(f"{self._url} does not answer: {error!r}") from error
-        if answer.status_code == 404:
-            return None
-        if answer.status_code != 200:
-            said = b"".join(parts)[:500].decode("utf-8", "replace")
-            raise ServerError(f"{self._url}{path}: {answer.status_code} {said}", status=answer.status_code)
-        return b"".join(parts)
+    size: int
+    at: int
 
 
 @dataclass(frozen=True)
@@ -155,6 +61,7 @@ class Judge:
         now: unix seconds, at which revocation lists have to be good.
         require_revocation: a certificate without a list does not hold.
         known_lists: numbers of the last lists that the auditor saw, so that the server shows no older one.
+        seen: a checkpoint that the auditor took, and when; None leaves times to the server's word.
     """
 
     model: ModelLike | bytes | None
@@ -168,30 +75,62 @@ class Judge:
     now: int
     require_revocation: bool = False
     known_lists: Mapping[str, int] = field(default_factory=dict)
+    seen: Seen | None = None
+
+    @cached_property
+    def _accepted(self) -> frozenset[bytes] | None:
+        """Identities of the auditor's model; None where there is none."""
+        return None if self.model is None else api.accepted_models(self.model)
 
     def decision(self, audited: Audited, evidence: Evidence) -> tuple[dict[str, Any], list[VerifiedCertificate]]:
         """Everything that is shown of one entry, as JSON, and the certificates that hold for it.
 
         Raises:
+            ClaimMismatch: another model decided, or its receipt or proof is about another claim.
+            LogRejected: TIME, clocks that contradict each other.
             VerificationError: its receipt or its proof is not what it has to be, or a certificate of the auditor's own
                 does not hold.
         """
         entry = audited.entry
-        held, refused = self._certificates(entry, evidence)
+        if self._accepted is not None and entry.claim.model not in self._accepted:
+            raise ClaimMismatch("model", "that of --model", "0x" + entry.claim.model.hex())
+        receipt = self._receipt(entry)
+        time_said = self._time(audited, receipt)
+        held, refused, remarks = self._certificates(audited, evidence)
+        judged = {"judged_for": entry.created_at, "time": time_said}
         said = {
             "digest": "0x" + entry.claim.digest().hex(),
             "claim": entry.claim.to_json(),
             "model_name": entry.model_name,
             "semantics": entry.semantics,
             "created_at": entry.created_at,
+            "time": time_said,
             "log_index": audited.index,
             "log_size": audited.checkpoint.size,
-            "receipt": self._receipt(entry),
+            "receipt": receipt,
             "proof": self._proof(entry, evidence.envelope),
-            "certificates": [{**each.to_json(), "remark": each.remark()} for each in held],
+            "certificates": [{**each.to_json(), "remark": each.remark(), **judged} for each in held],
             "certificates_refused": refused,
+            "remarks": remarks,
         }
         return said, held
+
+    def _time(self, audited: Audited, receipt: Mapping[str, Any] | None) -> str:
+        """What is known of when the entry was made, in words."""
+        said = audited.entry.created_at
+        if said > self.now + SKEW_S:
+            raise LogRejected("time", f"the entry says unix time {said}, which is still to come")
+        if receipt is not None and abs(receipt["issued_at"] - said) > SKEW_S:
+            raise LogRejected("time", f"the entry says unix time {said}, its receipt {receipt['issued_at']}")
+        if self.seen is None or audited.index >= self.seen.size:
+            return "the server's word"
+        if said > self.seen.at + SKEW_S:
+            raise LogRejected("time", f"the entry says unix time {said}, it was there at {self.seen.at}")
+        return f"the server's word; not after unix time {self.seen.at}, when you had its checkpoint"
+
+    def _stood(self, index: int, moment: int) -> bool:
+        """Whether the auditor took a checkpoint above the entry before a time."""
+        return self.seen is not None and index < self.seen.size and self.seen.at < moment
 
     def _receipt(self, entry: Entry) -> dict[str, Any] | None:
         """Who answers for it; None where nobody signed."""
@@ -224,68 +163,68 @@ class Judge:
         same = entry.claim in verdict.claims
         if able.exact and not same:
             raise ClaimMismatch("claim", "0x" + entry.claim.digest().hex(), "another claim's proof")
-        about = "this claim" if same else "a claim in the backend's own arithmetic; its outputs were not compared"
+        if not same:
+            why = "a valid proof of the model under this context, in the backend's own arithmetic: whether of this "
+            return {"verified": False, "backend": proof.backend, "why": why + "input and output was not compared"}
         return {
             "verified": True,
             "backend": verdict.backend,
             "assurance": verdict.assurance,
             "security_bits": verdict.security_bits,
             "trusted": list(verdict.trusted),
-            "about": about,
+            "about": "this claim",
         }
 
-    def _certificates(self, entry: Entry, evidence: Evidence) -> tuple[list[VerifiedCertificate], list[str]]:
-        """Those in force when the claim was made: the auditor's own, which have to hold, and those that came along."""
-        claim = Certified(entry.claim.model, entry.claim.context, entry.semantics)
-        held = [self._held(data, claim, entry.created_at, self.revocations) for data in self.certificates]
+    def _certificates(
+        self, audited: Audited, evidence: Evidence
+    ) -> tuple[list[VerifiedCertificate], list[str], list[str]]:
+        """Those in force when the claim was made: the auditor's own, which have to hold, and those that came along;
+        why others of these are refused; remarks."""
+        entry = audited.entry
+        own = [SignedRevocations.from_bytes(data) for data in self.revocations]
+        shown = readable(evidence.revocations)
+        held = [self._held(data, audited, own, []) for data in self.certificates]
         refused: list[str] = []
-        if not self.authorities:
-            return held, refused
-        for data in evidence.certificates:
-            if data in self.certificates or not _about(data, entry):
+        issuers = {each.statement.issuer for each in held}
+        for data in evidence.certificates if self.authorities else ():
+            if data in self.certificates or not about(data, entry):
                 continue
+            issuers.add(Certificate.from_bytes(data).statement.issuer)
             try:
-                found = self._held(data, claim, entry.created_at, [*self.revocations, *evidence.revocations])
+                held.append(self._held(data, audited, own, shown))
             except VerificationError as error:
                 refused.append(str(error))
-            else:
-                held.append(found)
-        return held, refused
+        strange = sorted({each.revocations.issuer for each in own} - issuers)
+        return held, refused, [f"your revocation list of {issuer!r} is of no certificate here" for issuer in strange]
 
-    def _held(self, data: bytes, claim: Certified, at: int, lists: Sequence[bytes]) -> VerifiedCertificate:
-        issuer = Certificate.from_bytes(data).statement.issuer
-        own = [each for each in map(SignedRevocations.from_bytes, lists) if each.revocations.issuer == issuer]
-        newest = max(own, key=lambda each: each.revocations.number, default=None)
-        return verify_certificate(
-            data,
-            [claim],
+    def _held(
+        self, data: bytes, audited: Audited, own: Sequence[SignedRevocations], shown: Sequence[SignedRevocations]
+    ) -> VerifiedCertificate:
+        entry, certificate = audited.entry, Certificate.from_bytes(data)
+        found = verify_certificate(
+            certificate,
+            [Certified(entry.claim.model, entry.claim.context, entry.semantics)],
             authorities=self.authorities,
-            at=at,
+            at=entry.created_at,
             now=self.now,
-            revocations=newest,
+            revocations=_list_for(certificate.statement, own, shown),
             known_lists=self.known_lists,
             require_revocation=self.require_revocation,
         )
+        later = found.revoked
+        if later is not None and later.revoked_at <= self.now and not self._stood(audited.index, later.revoked_at):
+            # An entry of yesterday can say any time before the revocation: only a checkpoint of before shows better.
+            when = f"from unix time {later.revoked_at} on; that the decision was before is the server's word alone"
+            raise CertificateRejected("revoked", when)
+        return found
 
 
-def _about(data: bytes, entry: Entry) -> bool:
-    """Whether a certificate speaks of the entry's model at all; one that cannot be read does not."""
-    try:
-        identities = Certificate.from_bytes(data).statement.identities
-    except MalformedProof:
-        return False
-    return any(each.model == entry.claim.model and each.backend == EXACT for each in identities)
-
-
-def _json(data: bytes) -> Mapping[str, Any]:
-    try:
-        value = json.loads(data)
-    except (RecursionError, ValueError) as error:
-        raise ServerError(f"the server's answer is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ServerError("the server's answer is no JSON object")
-    return value
-
-
-def _files(items: Any) -> tuple[bytes, ...]:
-    return tuple(base64.b64decode(item["file"], validate=True) for item in items)
+def _list_for(
+    statement: Statement, own: Sequence[SignedRevocations], shown: Sequence[SignedRevocations]
+) -> SignedRevocations | None:
+    """The newest list of an issuer; before all, one of the auditor's that names the certificate under another issuer:
+    then something is wrong, and the verification says so."""
+    other = (each for each in own if each.revocations.issuer != statement.issuer)
+    naming = [each for each in other if each.revocations.find(statement.serial) is not None]
+    same = (each for each in (*own, *shown) if each.revocations.issuer == statement.issuer)
+    return naming[0] if naming else max(same, key=lambda each: each.revocations.number, default=None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
+from vml.client.server_log import MAX_DECISIONS
 from vml.errors import LogRejected
 from vml.serve import log
 from vml.serve.store import Store
@@ -62,9 +63,13 @@ class DatabaseLog:
         return Evidence(data, LogProof(index, tuple(hashes), note).encode(), None if proof is None else proof.data)
 
     def asked_under(self, context: bytes) -> list[bytes]:
-        """Digests of the claims of one context. LogRejected: DAMAGED."""
+        """Digests of the claims of one context, the oldest first. LogRejected: DAMAGED."""
         with self._reading() as connection:
-            return log.asked_under(connection, context)
+            found, following = log.asked_under(connection, context)
+            while following is not None and len(found) <= MAX_DECISIONS:
+                more, following = log.asked_under(connection, context, following)
+                found += more
+            return found
 
     def consistency(self, first: int, second: int) -> list[bytes]:
         """The roots that prove that the log only grew; none where it shrank. LogRejected: DAMAGED."""

@@ -109,10 +109,19 @@ def index_of(connection: Connection, claim: bytes) -> int | None:
     return None if found is None else int(found)
 
 
-def asked_under(connection: Connection, context: bytes) -> list[bytes]:
-    """The claims that were asked under a context: the newest 100, the newest first."""
-    wanted = select(claims.c.digest).where(claims.c.context == context)
-    return list(connection.execute(wanted.order_by(claims.c.log_index.desc()).limit(MAX_ASKED)).scalars())
+def asked_under(connection: Connection, context: bytes, start: int = 0) -> tuple[list[bytes], int | None]:
+    """Claims that were asked under a context, the oldest first: whoever asks under it later hides none of them.
+
+    Args:
+        start: index in the log from which on.
+
+    Returns:
+        At most `MAX_ASKED` digests, and the index to go on from; None where these are all.
+    """
+    wanted = select(claims.c.digest, claims.c.log_index).where(claims.c.context == context, claims.c.log_index >= start)
+    rows = connection.execute(wanted.order_by(claims.c.log_index).limit(MAX_ASKED + 1)).all()
+    following = int(rows[MAX_ASKED].log_index) if len(rows) > MAX_ASKED else None
+    return [bytes(row.digest) for row in rows[:MAX_ASKED]], following
 
 
 def entries(connection: Connection, start: int, limit: int) -> list[bytes]:

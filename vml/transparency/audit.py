@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vml import canonical
-from vml.certificates.reading import binary, items
+from vml.certificates.reading import binary, items, text
 from vml.claim import Claim
 from vml.errors import LogRejected, MalformedProof
 from vml.keccak import keccak256
@@ -31,6 +31,8 @@ MAX_EVIDENCE_BYTES = 128 << 20
 MAX_FILES = 64
 NONCE_TAG = b"vml/serve-nonce/v1"
 MAX_TEXT = 255
+LAST_SECOND = 253402300799
+"""The last one of the year 9999, where calendars end."""
 _ENTRY = {"claim", "created_at", "model_name", "receipt", "semantics"}
 _EVIDENCE = {"certificates", "entry", "envelope", "format", "log_proof", "revocations"}
 
@@ -71,15 +73,14 @@ class Entry:
             raise MalformedProof(f"a log entry: {error}") from error
         if not isinstance(value, dict) or set(value) != _ENTRY:
             raise MalformedProof(f"a log entry has exactly {', '.join(sorted(_ENTRY))}")
-        if type(value["created_at"]) is not int:
-            raise MalformedProof("a log entry's time is a whole number")
-        texts = value["model_name"], value["semantics"]
-        if any(not isinstance(text, str) or len(text) > MAX_TEXT for text in texts):
-            raise MalformedProof("a log entry's names are short texts")
+        if type(value["created_at"]) is not int or not 0 <= value["created_at"] <= LAST_SECOND:
+            raise MalformedProof("a log entry's time is a whole number of seconds from 1970 to 9999")
+        name = text("a log entry's model name", value["model_name"], most=MAX_TEXT)
+        semantics = text("a log entry's semantics", value["semantics"], most=MAX_TEXT)
         if not isinstance(value["receipt"], dict | None):
             raise MalformedProof("a log entry's receipt is an object or null")
         receipt = b"" if value["receipt"] is None else canonical.encode(value["receipt"])
-        return cls(Claim.from_json(value["claim"]), value["created_at"], *texts, receipt)
+        return cls(Claim.from_json(value["claim"]), value["created_at"], name, semantics, receipt)
 
 
 @dataclass(frozen=True)

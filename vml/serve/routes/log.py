@@ -59,10 +59,17 @@ class Entries(shapes.Strict):
 
 
 class Asked(shapes.Strict):
-    """Digests of the claims that were asked under one context, the newest first."""
+    """Digests of the claims that were asked under one context, the oldest first; `next` is the `start` of the rest."""
 
     context: str
     claims: list[str]
+    next: int | None
+
+
+class From(shapes.Strict):
+    """From which entry on."""
+
+    start: int = Field(default=0, ge=0, le=MAX_INDEX)
 
 
 class Under(shapes.Strict):
@@ -136,15 +143,16 @@ async def entries(request: Request, which: Annotated[Range, Query()]) -> Respons
 
 
 @router.get("/contexts/{context}", response_model=Asked, responses=shapes.refusals())
-async def asked(request: Request, context: str) -> Response:
-    """The claims that were asked under a context; a case's is keccak256("vml/serve-nonce/v1" || UTF-8 of its text).
+async def asked(request: Request, context: str, which: Annotated[From, Query()]) -> Response:
+    """The claims that were asked under a context, 100 at a time, the oldest first.
 
+    A case's context is keccak256("vml/serve-nonce/v1" || UTF-8 of its text).
     Unlike digests, cases can be guessed: this is for who may list claims.
     """
     principal_of(request, AUDIT)
     wanted = read_digest(context)
-    found = await _read(request, lambda c: log.asked_under(c, wanted))
-    return JSONResponse({"context": "0x" + wanted.hex(), "claims": _hexes(found)})
+    found, following = await _read(request, lambda c: log.asked_under(c, wanted, which.start))
+    return JSONResponse({"context": "0x" + wanted.hex(), "claims": _hexes(found), "next": following})
 
 
 async def _latest(request: Request, size: int = 0) -> tuple[bytes, int]:
