@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from vml import canonical
+from vml.backends.types import VerifiedClaim
 from vml.certificates.revocations import Revocations, Revoked
 from vml.certificates.signing import new_key
 from vml.certificates.statement import EXACT, CertifiedIdentity, Scope, Statement
@@ -26,6 +28,7 @@ from vml.client import receipts, server_log
 from vml.client.auditing import SKEW_S, Judge, Seen
 from vml.client.server_log import ServerLog
 from vml.errors import CertificateRejected, ClaimMismatch, LogRejected, MalformedProof, ServerError
+from vml.proof import Proof
 from vml.tee.binding import Algorithm, Receipt, key_id
 from vml.transparency import tree
 from vml.transparency.audit import Evidence, audit_entry, context_of
@@ -112,6 +115,26 @@ def test_the_decision_of_another_model_without_a_proof() -> None:
     with pytest.raises(ClaimMismatch):
         decided(shown, model=MODEL)
     assert decided(Log(entry()).shown(0), model=MODEL)["claim"]["model"] == "0x" + MODEL.hex()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_proof_of_another_claim_of_the_model_is_not_shown_as_this_one(
+    exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a backend's own arithmetic the claim is another one: nothing ties its input and output to the entry's."""
+    other = replace(CLAIM, input=bytes(32))
+    verdict = VerifiedClaim((other,), "ezkl", "ezkl/x", "cryptographic", "ezkl fixed point", 100)
+    monkeypatch.setattr("vml.client.auditing.api.verify", lambda *_, **__: verdict)
+    able = SimpleNamespace(capabilities=lambda: SimpleNamespace(exact=exact))
+    monkeypatch.setattr("vml.client.auditing.get_backend", lambda _: able)
+    shown = Log(entry()).shown(0, envelope=Proof("ezkl/x", (other,), {}, b"proof").to_bytes())
+    if exact:
+        with pytest.raises(ClaimMismatch, match="another claim"):
+            decided(shown, model=MODEL)
+    else:
+        said = decided(shown, model=MODEL)["proof"]
+        assert said["verified"] is False
+        assert "was not compared" in said["why"]
 
 
 def signed(at: int) -> dict[str, Any]:
