@@ -22,6 +22,7 @@ COMMANDS = (
     ("benchmarks.registration",),
     ("benchmarks.gas",),
     ("benchmarks.serve_store",),
+    ("benchmarks.serve",),
     ("benchmarks.tables",),
 )
 

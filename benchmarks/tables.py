@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tables_chain, tables_dispute, tables_sumcheck
+from benchmarks import tables_chain, tables_dispute, tables_serve, tables_sumcheck
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -24,10 +24,12 @@ PAGES = (
     ROOT / "docs" / "contracts-ezkl.md",
     ROOT / "docs" / "dispute-performance.md",
     ROOT / "docs" / "models.md",
+    ROOT / "docs" / "serve.md",
+    ROOT / "docs" / "serve-jobs.md",
     ROOT / "docs" / "sumcheck-performance.md",
     ROOT / "README.md",
 )
-OTHERS = {**tables_sumcheck.TABLES, **tables_chain.TABLES, **tables_dispute.TABLES}
+OTHERS = {**tables_sumcheck.TABLES, **tables_chain.TABLES, **tables_dispute.TABLES, **tables_serve.TABLES}
 """Tables of other modules: name to the result they show, and how."""
 
 BUSY_LOAD = 1.0
@@ -156,7 +158,7 @@ def summary(_: dict[str, Any]) -> str:
     ]
     overheads = [model["ratio_median"] for model in _load("ezkl_overhead")["models"].values()]
     largest = max(_load("commitment")["rows"], key=lambda row: (row["bytes"], row["mb_per_s"]))
-    claims, gas = _load("dispute"), _load("dispute_gas")
+    claims, gas, served = _load("dispute"), _load("dispute_gas"), _load("serve")
     native, peer = _load("sumcheck"), _load("sumcheck_ezkl")["runs"]["tuned"]
     aims = {(row["network"], row["what"]): row for row in native["targets"]}
 
@@ -196,6 +198,18 @@ def summary(_: dict[str, Any]) -> str:
             f"{tables_dispute.dearest(gas, 'lenet5', 'fraud') / 1e6:.2f} M",
             "1.5 M",
             "dispute_gas --every",
+        ),
+        (
+            "`vml serve`: what claim, receipt and log entry add to an answer, median",
+            f"{served['overhead']['overhead_p50_ms']:.1f} ms",
+            "3 ms",
+            "serve",
+        ),
+        (
+            "`vml serve`: answers with claims a second, digits-cnn",
+            f"{served['throughput']['requests_per_s']:.0f}",
+            "300",
+            "serve",
         ),
         (
             "executor on a ResNet-50-sized graph, times onnxruntime",
