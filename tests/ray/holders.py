@@ -18,6 +18,7 @@ MARKS = "VML_TEST_MARKS"
 
 
 OTHER_INPUT, FORGED, NO_PROOF, HONEST = 0.5, 1.0, 1.5, 2.0
+BABBLE, DEEP = 2.5, 3.0
 
 
 def _first(inputs: Any) -> float:
@@ -33,7 +34,9 @@ class Slow(KeyHolder):
 
 
 class Untrue(KeyHolder):
-    """Honest about inputs that begin with 2; else it proves another input, forges the payload, or sends no proof."""
+    """Honest about inputs that begin with 2; else it proves another input, forges the payload, sends no proof, no
+    answer at all, or what opens a hidden input as JSON that is nested too deep.
+    """
 
     def prove(self, kit: Any, inputs: Any, context: bytes) -> dict[str, Any]:
         kind = _first(inputs)
@@ -43,7 +46,14 @@ class Untrue(KeyHolder):
         if kind == FORGED:
             proof = Proof.from_bytes(said["proof"])
             return {**said, "proof": replace(proof, payload=proof.payload[:-8] + bytes(8)).to_bytes()}
+        if kind == BABBLE:
+            return {"proof": 7}
+        if kind == DEEP:
+            return {**said, "opening": b"[" * 100_000}
         return {**said, "proof": b"{}"} if kind == NO_PROOF else said
+
+    def status(self) -> dict[str, Any]:
+        return {"stage": None, "fraction": "x"}
 
 
 class Mortal(KeyHolder):

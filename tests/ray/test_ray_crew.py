@@ -19,7 +19,9 @@ from vml.backends.types import Visibility
 from vml.claim import ZERO_CONTEXT
 from vml.errors import ProvingError
 from vml.ray import Cluster, Made, Need, connect, prove_each
+from vml.ray.answers import read
 from vml.ray.crew import RESTARTS, TRIES
+from vml.ray.proving import salt_of
 
 Run = Callable[..., Iterator[Made]]
 
@@ -45,15 +47,34 @@ def joined(cluster: RunningCluster) -> Iterator[Cluster]:
 
 
 def test_nothing_wrong_is_accepted(run: Run, cluster: RunningCluster) -> None:
-    sent = [holders.OTHER_INPUT, holders.FORGED, holders.NO_PROOF, holders.HONEST]
+    sent = [holders.OTHER_INPUT, holders.FORGED, holders.NO_PROOF, holders.BABBLE, holders.DEEP, holders.HONEST]
     with joined(cluster) as connection:
         made = sorted(run(connection, holders.Untrue, sent), key=lambda one: one.index)
-    words = ["the claim's input is", "no proof of this", "no proof of this"]
-    for one, word in zip(made[:3], words, strict=True):
+    words = ["the claim's input is", "no proof of this", "no proof of this", "no answer of a process", "opens nothing"]
+    for one, word in zip(made[:5], words, strict=True):
         assert one.proof is None
         assert isinstance(one.error, ProvingError)
         assert word in str(one.error)
-    assert made[3].proof is not None
+    assert made[5].proof is not None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, 7, [], {}, {"node": 1}, {"node": "n", "failure": 3}, {"node": "n", "failure": ("a",)},
+     {"node": "n", "failure": None}, {"node": "n", "failure": None, "proof": 5, "opening": b"", "seconds": 1},
+     {"node": "n", "failure": None, "proof": b"", "opening": b"", "seconds": "x"},
+     {"node": "n", "failure": None, "proof": 10**12, "opening": b"", "seconds": 0.0}],
+)  # fmt: skip
+def test_whatever_a_process_sends_ends_its_own_task_only(answer: Any) -> None:
+    ended = read("task", "", answer)
+    assert (ended.id, ended.proof) == ("task", b"")
+    assert isinstance(ended.error, ProvingError)
+
+
+@pytest.mark.parametrize("opening", [b"[" * 100_000, b"[]", b"7", b"{}", b'{"salt": 7}', b"\xff", b'{"salt": "0x"}'])
+def test_what_opens_nothing(opening: bytes) -> None:
+    with pytest.raises(ProvingError, match="opens nothing"):
+        salt_of(opening)
 
 
 @pytest.mark.slow

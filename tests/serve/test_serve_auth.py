@@ -377,6 +377,28 @@ def test_tokens_of_other_keys_and_unsigned_ones_do_not(
         assert federated.http.get("/v2", headers=bearer(text)).status_code == 401
 
 
+@pytest.mark.parametrize("subject", ["", "ada\n", "a\0b", "\ud800", "a" * 251])
+def test_a_tokens_subject_is_a_name(federated: Running, issuer_key: rsa.RSAPrivateKey, subject: str) -> None:
+    """It stands in records of claims and in the log."""
+    refused = federated.infer(headers=bearer(token(issuer_key, sub=subject)))
+    assert refused.status_code == 401, refused.text
+
+
+def test_a_key_that_is_for_something_else_signs_no_tokens(issuer_key: rsa.RSAPrivateKey, tmp_path: Path) -> None:
+    key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(issuer_key.public_key()))
+    path = tmp_path / "jwks.json"
+    for use, taken in (("enc", False), ("sig", True), (None, True)):
+        stated = {} if use is None else {"use": use}
+        path.write_text(json.dumps({"keys": [{**key, "kid": "k1", "alg": "RS256", **stated}]}))
+        guard = auth.Guard(Access(oidc=Oidc(ISSUER, AUDIENCE, str(path))))
+        asked = guard.principal({"authorization": f"Bearer {token(issuer_key)}"})
+        if taken:
+            assert asyncio.run(asked).name == "oidc:ada"
+        else:
+            with pytest.raises(Rejected, match="not accepted"):
+                asyncio.run(asked)
+
+
 def test_weak_algorithms_are_no_choice(jwks: Path) -> None:
     for algorithms in (("HS256",), ("none",), ("RS256", "HS512"), ()):
         with pytest.raises(ValueError, match="algorithms"):

@@ -19,7 +19,7 @@ from vml.claim import parse_bytes32
 from vml.errors import ChainError
 from vml.keccak import keccak256
 from vml.serve import beacon as beacons
-from vml.serve.beacon import Beacon, ChainSource, FileSource
+from vml.serve.beacon import SILENT_S, Beacon, ChainSource, FileSource
 from vml.serve.limits import Rejected
 from vml.serve.sampling import Asked, Prove, Refused, Sampling, chosen, read_parameters
 from vml.serve.settings import Proving
@@ -95,12 +95,14 @@ def test_without_a_beacon_nothing_is_sampled_by_one(served: Running) -> None:
 
 def test_a_sample_by_beacon_is_decided_afterwards(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beacons, "POLL_S", 0.05)
+    monkeypatch.setattr(beacons, "SILENT_S", 0.5)
     rounds = tmp_path / "rounds"
     rounds.write_text(f"7 0x{value_of(7).hex()}\n")
     proving = Proving(beacon=str(rounds), beacon_rounds=2)
     with running(tiny, tmp_path / "data", proving=proving) as server:
         _until(lambda: server.server.beacon is not None and server.server.beacon.latest == 7)
         asked = {"sample": 3, "sampling": "beacon"}
+        _until(lambda: server.infer({**asked, "nonce": "beacon 0"}).status_code == 200)  # its pace is known
         answers = [server.said({**asked, "nonce": f"beacon {k}"}) for k in range(12)]
         assert {said["vml_beacon_round"] for said in answers} == {9}
         assert not any("vml_sampled" in said for said in answers)
@@ -141,24 +143,60 @@ class NoJobs:
         return []
 
 
-def test_a_silent_or_leaping_beacon_decides_nothing() -> None:
+def test_a_silent_or_fast_beacon_decides_nothing() -> None:
     now, rounds = [0.0], Rounds()
     beacon = Beacon(rounds, 3, lambda: now[0])
-    with pytest.raises(Rejected) as caught:
-        beacon.coming()
-    assert caught.value.status == 503
-    beacon.poll(NoJobs())  # type: ignore[arg-type]
+
+    def look(seconds: float, new: int = 0) -> None:
+        now[0] += seconds
+        rounds.number += new
+        beacon.poll(NoJobs())  # type: ignore[arg-type]
+
+    def refused(why: str) -> None:
+        with pytest.raises(Rejected, match=why) as caught:
+            beacon.coming()
+        assert caught.value.status == 503
+
+    refused("silent")
+    look(0)
+    refused("not known yet")
+    look(2)
+    refused("not known yet")
+    look(2)
     assert beacon.coming() == 8
-    now[0] = 9.0
-    with pytest.raises(Rejected, match="silent"):
-        beacon.coming()
-    rounds.number += 3
-    beacon.poll(NoJobs())  # type: ignore[arg-type]
-    with pytest.raises(Rejected, match="leapt"):
-        beacon.coming()
-    rounds.number += 1
-    beacon.poll(NoJobs())  # type: ignore[arg-type]
-    assert beacon.coming() == 12
+    now[0] += 9
+    refused("silent")
+    look(0, new=3)
+    refused("not known yet")  # nobody watched meanwhile
+    for new in (0, 0, 1, 0, 0, 1, 0):
+        look(2, new)
+    assert beacon.coming() == 13
+    look(2, new=3)
+    refused("too fast")
+    look(2, new=0)
+    refused("too fast")  # it has been, lately
+    for _ in range(40):
+        look(2)
+    assert beacon.coming() == 16
+
+
+@pytest.mark.parametrize(("round_s", "taken"), [(12.0, True), (6.0, True), (2.6, False), (2.0, False), (0.25, False)])
+def test_a_beacon_is_slow_enough_for_its_rounds(round_s: float, taken: bool) -> None:
+    """Three rounds ahead, and a view that is as old as may be: the round is still to come, or nothing is sampled."""
+    now, rounds = [0.0], Rounds()
+    beacon = Beacon(rounds, 3, lambda: now[0])
+    answers = []
+    for step in range(60):
+        now[0] = 2.05 * step
+        rounds.number = int(now[0] / round_s)
+        beacon.poll(NoJobs())  # type: ignore[arg-type]
+        now[0] += 0.999 * SILENT_S
+        try:
+            assert beacon.coming() > now[0] / round_s
+            answers.append(True)
+        except Rejected:
+            answers.append(False)
+    assert all(answers[6:]) if taken else not any(answers)
 
 
 @pytest.mark.parametrize("text", ["x", "5", "5 0x12", "5 0x" + "11" * 32 + "\n5 0x" + "22" * 32, "-1 0x" + "11" * 32])

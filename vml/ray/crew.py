@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from vml import errors
-from vml.errors import ProvingError, VmlError
+from vml.errors import ProvingError
+from vml.ray.answers import LONGEST, NO_ANSWER, Ended, read, rebuilt
 from vml.ray.cluster import Cluster, Need, Node
 from vml.ray.holder import Failure, KeyHolder
 from vml.ray.kit import Kit
@@ -51,25 +51,6 @@ class Task:
     context: bytes
     deaths: int = 0
     moves: int = 0
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a task ended: with a proof that nobody has checked, or with an error.
-
-    Args:
-        id: the task's.
-        node: id of the node that did it; empty where that is not known.
-        seconds: that the node says it took.
-        proof, opening: bytes; empty with an error.
-    """
-
-    id: str
-    node: str
-    seconds: float = 0.0
-    proof: bytes = b""
-    opening: bytes = b""
-    error: Exception | None = None
 
 
 @dataclass(eq=False)
@@ -220,27 +201,19 @@ class Crew:
         except self._ray.exceptions.RayError as error:
             self._bury(hand, error)
             return
-        hand.node = str(answer["node"])
         if reference == hand.ready:  # through a client it is an equal one, not the same
             hand.ready = None
-            if answer["failure"] is not None:
-                self._reject(hand, answer["failure"])
+            said = read("", hand.node, answer, with_proof=False)
+            hand.node = said.node
+            if said.error is not None:
+                self._reject(hand, (type(said.error).__name__, str(said.error)))
             return
         task, hand.task, hand.result, hand.used_at = hand.task, None, None, time.monotonic()
         hand.told = ("waiting", 0.0)
-        if task is None:
-            return
-        failure = answer["failure"]
-        self._ended.append(
-            Ended(
-                task.id,
-                hand.node,
-                float(answer["seconds"]),
-                bytes(answer["proof"]),
-                bytes(answer["opening"]),
-                None if failure is None else rebuilt(failure),
-            )
-        )
+        if task is not None:
+            said = read(task.id, hand.node, answer)
+            hand.node = said.node
+            self._ended.append(said)
 
     def _bury(self, hand: _Hand, error: Exception) -> None:
         """A process died, after all restarts. Its task is tried elsewhere, unless it is what kills them."""
@@ -300,11 +273,13 @@ class Crew:
             for reference in done:
                 hand = asked[reference]
                 hand.status = None
-                with suppress(self._ray.exceptions.RayError):
+                # What is no answer says nothing, and the proof may come all the same.
+                with suppress(self._ray.exceptions.RayError, *NO_ANSWER):
                     answer = self._ray.get(reference)
-                    hand.node = str(answer["node"])
+                    told = str(answer["stage"])[:LONGEST], min(1.0, max(0.0, float(answer["fraction"])))
+                    hand.node = str(answer["node"])[:LONGEST]
                     if hand.task is not None:
-                        hand.told = (str(answer["stage"]), float(answer["fraction"]))
+                        hand.told = told
         if now - self._asked_at < STATUS_S:
             return
         self._asked_at = now
@@ -386,16 +361,3 @@ class Crew:
         }
         actor = self._holder.options(**options).remote(held.need.cpus)
         self._hands.append(_Hand(actor, kit, actor.ready.remote(held.reference), used_at=time.monotonic()))
-
-
-def rebuilt(failure: Failure) -> Exception:
-    """An error that a node reported, as the class of the same name where that takes nothing but a message."""
-    name, message = failure
-    plain: dict[str, type[Exception]] = {"ValueError": ValueError, "TypeError": TypeError}
-    for known in ("BackendUnavailable", "UnsupportedModel", "ProvingError"):
-        plain[known] = getattr(errors, known)
-    if name in plain:
-        return plain[name](message)
-    found = getattr(errors, name, None)
-    known_to_vml = isinstance(found, type) and issubclass(found, VmlError)
-    return ProvingError(message if known_to_vml else f"{name}: {message}")

@@ -10,9 +10,10 @@ from vml import files
 from vml.backends import get_backend
 from vml.backends.types import Keys, Progress, Visibility
 from vml.errors import ProvingError
+from vml.ray.answers import Ended
 from vml.ray.checking import check, claims_of
 from vml.ray.cluster import Cluster, Need, cores_each
-from vml.ray.crew import Crew, Ended, Task
+from vml.ray.crew import Crew, Task
 from vml.ray.holder import KeyHolder
 from vml.ray.kit import OPENINGS, pack
 
@@ -196,5 +197,5 @@ def salt_of(opening: bytes) -> bytes | None:
         return None
     try:
         return parse_bytes32(json.loads(opening)["salt"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ProvingError("what a node sent opens nothing") from error

@@ -204,9 +204,10 @@ class _Tokens:
         roles = claims.get(self._oidc.roles_claim, [INFER, READ])
         if not isinstance(roles, list):
             raise Rejected(401, "this token's roles are no list", headers=_UNAUTHENTICATED)
-        name = f"oidc:{claims['sub']}"  # no name of an API key
-        if len(name) > MAX_NAME:
-            raise Rejected(401, "this token's subject is too long", headers=_UNAUTHENTICATED)
+        subject = claims["sub"]
+        name = f"oidc:{subject}"  # no name of an API key
+        if not isinstance(subject, str) or not subject or not subject.isprintable() or len(name) > MAX_NAME:
+            raise Rejected(401, "this token's subject is no name, or too long", headers=_UNAUTHENTICATED)
         return Principal(name, ROLES & {role for role in roles if isinstance(role, str)})
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -236,7 +237,10 @@ class _Tokens:
                 if age > FRESH_S or (not known and age > PAUSE_S):
                     self._asked_at = time.monotonic()
                     self._set = self._client.get_jwk_set(refresh=True)
-        return self._set[name]
+        found = self._set[name]
+        if found.public_key_use not in (None, "sig"):
+            raise KeyError(name)
+        return found
 
 
 def require(principal: Principal, role: str) -> None:

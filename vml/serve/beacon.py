@@ -2,7 +2,7 @@
 
 A server asks every other second which round is the latest. A sample made meanwhile is decided by a round some rounds
 later: far enough that it is still to come although the latest known round is a little old. When the beacon was not
-heard of for a few seconds, or went on by as many rounds between two looks, nothing is sampled by it.
+heard of for a few seconds, or has lately gone on by as many rounds in such a time, nothing is sampled by it.
 
 Sources of rounds: the blocks of a chain (a round is a block's number, its value the block's hash, taken when enough
 blocks follow; whoever makes blocks can throw some away, and so has a little say), and a file of lines
@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 POLL_S = 2.0
 SILENT_S = 8.0
+WATCHED_S = 60.0
+"""The beacon's pace is the fastest of this time."""
+
 CONFIRMATIONS = 2
 """So many blocks follow one whose hash is taken."""
 
@@ -124,7 +129,8 @@ class Beacon:
     def __init__(self, source: Source, ahead: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._source, self._ahead, self._clock = source, ahead, clock
         self.latest: int | None = None
-        self._heard_at, self._leapt = 0.0, False
+        self._looks: deque[tuple[float, int]] = deque()
+        self._passing = math.inf
 
     def coming(self) -> int:
         """The round that decides a sample made now.
@@ -132,10 +138,10 @@ class Beacon:
         Raises:
             Rejected: 503, nothing was heard of the beacon lately, or it is too fast for what is known of it.
         """
-        if self.latest is None or self._clock() - self._heard_at > SILENT_S:
+        if self.latest is None or self._clock() - self._looks[-1][0] > SILENT_S:
             raise Rejected(503, "the beacon is silent: nothing can be sampled by it now", retry_after_s=10)
-        if self._leapt:
-            raise Rejected(503, "the beacon leapt ahead: its next round may be known already", retry_after_s=10)
+        if self._passing >= self._ahead:
+            raise Rejected(503, "the beacon's pace is too fast for --beacon-rounds, or not known yet", retry_after_s=10)
         return self.latest + self._ahead
 
     def poll(self, store: Store) -> int:
@@ -144,10 +150,14 @@ class Beacon:
         Returns:
             How many rounds were decided.
         """
-        asked_at, before = self._clock(), self.latest
+        asked_at = self._clock()
         self.latest = self._source.latest()
-        self._heard_at = asked_at
-        self._leapt = before is not None and self.latest - before >= self._ahead
+        if self._looks and asked_at - self._looks[-1][0] > SILENT_S:
+            self._looks.clear()
+        self._looks.append((asked_at, self.latest))
+        while self._looks[0][0] < asked_at - WATCHED_S:
+            self._looks.popleft()
+        self._passing = _passing(self._looks)
         decided = 0
         for number in store.waiting_rounds():
             value = self._source.value(number) if number <= self.latest else None
@@ -170,6 +180,25 @@ class Beacon:
             except (VmlError, OSError, ValueError) as error:
                 log.warning("beacon", extra={"fields": {"error": type(error).__name__}})
             await asyncio.sleep(POLL_S)
+
+
+def _passing(looks: Sequence[tuple[float, int]]) -> float:
+    """How many rounds may pass in `SILENT_S` that nobody here hears of: the most there were in such a time.
+
+    Args:
+        looks: times, rising, and the latest round at each; none is further from the next than `SILENT_S`.
+    """
+    (began, first), (ended, last) = looks[0], looks[-1]
+    if ended <= began:
+        return math.inf
+    if ended - began < SILENT_S:
+        return (max(0, last - first) + 1) * SILENT_S / (ended - began)  # the next one may be due
+    most, start = 0, 0
+    for at, number in looks:
+        while at - looks[start][0] >= SILENT_S:
+            most = max(most, number - looks[start][1])
+            start += 1
+    return most
 
 
 def open_beacon(where: str, ahead: int) -> Beacon:

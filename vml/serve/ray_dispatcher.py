@@ -17,8 +17,8 @@ from vml.serve.executor import Work
 if TYPE_CHECKING:
     from vml.backends.types import Keys
     from vml.model import Model
+    from vml.ray.answers import Ended
     from vml.ray.cluster import Cluster, Need
-    from vml.ray.crew import Ended
     from vml.ray.kit import Kit
     from vml.serve.records import Lease
     from vml.serve.store import Store
