@@ -82,6 +82,7 @@ QUICK_TESTS = {
         "tests/backends/tee/test_float_runs.py",
         "tests/backends/tee/test_gpu_runs.py",
     ),
+    "vml/chain/tee_evidence.py": ("tests/chain/test_tee_endorsement.py",),
     "vml/canonical.py": ("tests/test_proof.py",),
     "vml/certificates/chain.py": ("tests/certificates/test_certificate_x509.py",),
     "vml/certificates/envelope.py": ("tests/certificates/test_certificate_format.py",),

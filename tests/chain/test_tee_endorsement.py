@@ -72,6 +72,16 @@ def test_a_key_of_another_policy_is_refused() -> None:
         judged(policy=matching_policy("tdx"))
 
 
+def test_when_somebody_elses_nonce_was_sent_says_nothing() -> None:
+    aged = world.policy().model_copy(update={"max_age_s": 600})
+    certificate = replace(INSIDE.certificate, policy_id=aged.policy_id)
+    evidence = simulate("tdx", report_data=certificate.digest() + world.NONCE, at=GENESIS_TIME, seed=world.SEED)
+    shown = KeyEvidence(certificate, world.NONCE, evidence)
+    judged(shown, policy=aged, nonce_sent_at=GENESIS_TIME - 10)
+    with pytest.raises(EvidenceRejected, match="EVIDENCE_TOO_OLD"):
+        judged(shown, policy=aged, nonce=None, nonce_sent_at=GENESIS_TIME - 10)
+
+
 @pytest.mark.parametrize(
     "fields", [{"model": bytes(32)}, {"epoch": 2}, {"not_after": GENESIS_TIME + 9}, {"public_key": bytes(64)}]
 )

@@ -151,7 +151,7 @@ def judge(
         anchors: whom the judge trusts.
         at: unix seconds for which to judge.
         nonce: what the judge had the attester repeat; None takes evidence that answers somebody else's.
-        nonce_sent_at: when that was.
+        nonce_sent_at: when that was; says nothing about somebody else's.
 
     Raises:
         ProofRejected: the key was made for another policy.
@@ -159,24 +159,32 @@ def judge(
         MalformedProof: evidence that cannot be read.
         BackendUnavailable: the extra ``tee`` is not installed.
     """
+    # step 1: the key was made for the judge's policy.
     certificate = key.certificate
     if certificate.policy_id != policy.policy_id:
         raise ProofRejected("the appraisal policy", "0x" + policy.policy_id.hex(), "0x" + certificate.policy_id.hex())
+    # step 2: the processor's evidence is genuine, acceptable, and carries this certificate. Only the judge's own nonce
+    # says how old it is.
     asked = key.nonce if nonce is None else nonce
+    sent_at = None if nonce is None else nonce_sent_at
     verified = verify_evidence(key.evidence, anchors, at)
-    result = appraise(verified, policy, at, asked, nonce_issued_at=nonce_sent_at)
+    result = appraise(verified, policy, at, asked, nonce_issued_at=sent_at)
     require_bound(certificate, verified)
+    # step 3: it answers the nonce that is shown.
     if verified.nonce != key.nonce:
         raise rejected(Reason.NONCE_MISMATCH, "the evidence answers another nonce than the one that is shown")
+    # step 4: the key has not ended.
     if at > certificate.not_after:
         raise rejected(Reason.KEY_EXPIRED, f"the key ended at unix time {certificate.not_after}")
+    # step 5: what comes besides is genuine, acceptable evidence of GPUs, which answers this key and nonce.
     challenge, gpus, accepted = gpu_nonce(certificate.public_key, key.nonce), [], [result]
     for item in key.gpus:
         gpu = verify_evidence(item, anchors, at)
         if not isinstance(gpu, NvidiaClaims):
             raise rejected(Reason.GPU_BINDING, f"evidence of {gpu.kind} among that of GPUs")
-        accepted.append(appraise(gpu, policy, at, challenge, nonce_issued_at=nonce_sent_at))
+        accepted.append(appraise(gpu, policy, at, challenge, nonce_issued_at=sent_at))
         gpus.append(gpu)
+    # step 6: of exactly the GPUs that the certificate names.
     require_gpus_bound(certificate, gpus, key.nonce)
     return tuple(accepted)
 
