@@ -12,7 +12,7 @@ from vml import canonical
 from vml.chain import artifacts
 from vml.chain.tee_rules import STATUSES, Mode, Rules, Terms, modes_of, rules_of
 from vml.keccak import keccak256
-from vml.tee.appraisal import AppraisalPolicy
+from vml.tee.appraisal import AppraisalPolicy, ReferenceValues, SgxSection, TdxSection
 from vml.tee.verified import TcbStatus
 from vml.tee_sim import matching_policy
 
@@ -84,6 +84,52 @@ def test_what_no_contract_can_look_at(policy: AppraisalPolicy, words: str) -> No
     assert words in str(caught.value)
     # Attestors look at all of it.
     assert rules_of(policy, attestors=world.ATTESTORS, threshold=1).policy == policy.policy_id
+
+
+ANYTHING = object()
+LOOKED_AT: dict[Any, set[str]] = {
+    AppraisalPolicy: {"version", "require_nonce", "allow_simulated", "sgx", "tdx", "snp", "nitro", "azure", "nvidia"},
+    SgxSection: {"measurements", "tcb_statuses", "advisories"},
+    TdxSection: {"measurements", "tcb_statuses", "advisories", "require_sept_ve_disable"},
+    ReferenceValues: {"name", "values"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [(kind, field) for kind, known in LOOKED_AT.items() for field in sorted(kind.model_fields.keys() - known)],
+)
+def test_every_other_field_of_a_policy_is_refused_by_name(
+    kind: Any, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that nobody has thought of yet."""
+    monkeypatch.setattr(AppraisalPolicy, "policy_id", bytes(32))  # such a policy has none
+    policy = world.policy() if kind is TdxSection else SGX
+    name = "tdx" if kind is TdxSection else "sgx"
+    section: Any = policy.section(name)
+    if kind is ReferenceValues:
+        images = tuple(image.model_copy(update={field: ANYTHING}) for image in section.measurements)
+        section = section.model_copy(update={"measurements": images})
+    elif kind is not AppraisalPolicy:
+        section = section.model_copy(update={field: ANYTHING})
+    fields = {field: ANYTHING} if kind is AppraisalPolicy else {name: section}
+    with pytest.raises(ValueError, match=rf"no contract can look at .*{field}"):
+        rules_of(policy.model_copy(update=fields), attestation=AT)
+
+
+def test_a_version_of_the_configuration_is_nothing_for_a_contract() -> None:
+    policy = AppraisalPolicy.from_yaml(
+        "sgx: {min_config_svn: 5, measurements: [{name: a, values: {mr_enclave: '0x" + "11" * 32 + "'}}]}"
+    )
+    with pytest.raises(ValueError, match=r"no contract can look at sgx\.min_config_svn"):
+        rules_of(policy, attestation=AT)
+
+
+def test_no_proposals_under_a_policy_about_age() -> None:
+    aged = world.policy().model_copy(update={"max_age_s": 600})
+    rules_of(aged, attestors=world.ATTESTORS, threshold=3)
+    with pytest.raises(ValueError, match="nobody can judge proposals"):
+        rules_of(aged, attestors=world.ATTESTORS, threshold=3, terms=TERMS)
 
 
 @pytest.mark.parametrize(

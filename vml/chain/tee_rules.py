@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vml import canonical, files
 from vml.chain import abi, artifacts
@@ -25,6 +25,9 @@ from vml.claim import checksum_address, parse_address, parse_bytes32
 from vml.keccak import keccak256
 from vml.tee.appraisal import AppraisalPolicy, SgxSection, TdxSection
 from vml.tee.verified import TcbStatus
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 FORMAT = "vml-tee-rules/1"
 MAX_BYTES = 1 << 18
@@ -43,6 +46,12 @@ STATUSES: dict[TcbStatus, int] = {
 }
 """Numbers of the attestation contract; it knows no others that rules could allow."""
 BODY_TYPES = {"sgx": 1, "tdx10": 2, "tdx15": 3}
+# What of a policy is looked at, or asks for no more than a contract always does. A contract wants a nonce, refuses
+# domains without SEPT_VE_DISABLE and, but on test nodes, simulated machines; it lets in SGX and TDX alone. A platform
+# that is up to date has no advisories.
+_POLICY = frozenset({"version", "require_nonce", "allow_simulated", "sgx", "tdx", "snp", "nitro", "azure", "nvidia"})
+_SECTION = frozenset({"measurements", "tcb_statuses", "advisories", "require_sept_ve_disable"})
+_IMAGE = frozenset({"name", "values"})
 _TD_REGISTERS = ("mr_td", "rtmr0", "rtmr1", "rtmr2", "rtmr3")
 
 
@@ -300,13 +309,18 @@ def rules_of(
         lifetime_s: see `Rules`; a contract does not see when collateral ends, Intel's lasts 30 days.
 
     Raises:
-        ValueError: a field that cannot be expressed, by name; or rules under which nobody could come in.
+        ValueError: a field that cannot be expressed, by name; proposals under a policy that asks for the evidence's
+            age; or rules under which nobody could come in.
     """
     common: dict[str, Any] = {"policy": policy.policy_id, "lifetime_s": lifetime_s, "threshold": threshold}
     common["terms"] = terms
     if len(set(attestors)) != len(attestors):
         raise ValueError("an attestor is named twice")
     common["attestors"] = tuple(ascending(attestors))
+    if terms is not None and policy.max_age_s is not None:
+        raise ValueError(
+            "nobody can judge proposals by a policy with max_age_s: a proposal does not say when its nonce was known"
+        )
     if attestation is None:
         return Rules(**common)
     problems = _inexpressible(policy)
@@ -339,11 +353,10 @@ def _parameter() -> Mapping[str, Any]:
 
 def _inexpressible(policy: AppraisalPolicy) -> list[str]:
     """What a contract would pass over, each as the policy names it."""
-    problems = [] if policy.max_age_s is None else ["max_age_s"]
-    sections = {"sgx": policy.sgx, "tdx": policy.tdx}
-    if not any(sections.values()):
+    problems = _unknown(policy, _POLICY)
+    if policy.sgx is None and policy.tdx is None:
         problems.append(f"evidence of {', '.join(policy.kinds) or 'no kind'} (only sgx and tdx)")
-    for name, section in sections.items():
+    for name, section in (("sgx", policy.sgx), ("tdx", policy.tdx)):
         if section is not None:
             problems += [f"{name}.{field}" for field in _fields(section)]
     return problems
@@ -351,18 +364,21 @@ def _inexpressible(policy: AppraisalPolicy) -> list[str]:
 
 def _fields(section: SgxSection | TdxSection) -> list[str]:
     """Fields of a section that no contract looks at."""
-    # Advisories are not looked at; a platform that is up to date has none.
-    found = {
-        "tcb_statuses": section.tcb_statuses != (TcbStatus.UP_TO_DATE,),
-        "min_evaluation_number": section.min_evaluation_number is not None,
-        "platform_ids": section.platform_ids is not None,
-        "events": isinstance(section, TdxSection) and section.events is not None,
-        "measurements (there are none)": not section.measurements,
-    }
+    problems = _unknown(section, _SECTION)
+    if section.tcb_statuses != (TcbStatus.UP_TO_DATE,):
+        problems.append("tcb_statuses")
+    if not section.measurements:
+        problems.append("measurements (there are none)")
     looked_at = set(_TD_REGISTERS) if isinstance(section, TdxSection) else {"mr_enclave"}
     for image in section.measurements:
         label = f"measurements[{image.name}]"
-        found |= {f"{label}.{name}": True for name in sorted(image.values.keys() - looked_at)}
-        found |= {f"{label} without {name}": True for name in sorted(looked_at - image.values.keys())}
-        found[f"{label}.not_after"] = image.not_after is not None
-    return [name for name, wrong in found.items() if wrong]
+        problems += [f"{label}.{name}" for name in sorted(image.values.keys() - looked_at)]
+        problems += [f"{label} without {name}" for name in sorted(looked_at - image.values.keys())]
+        problems += [f"{label}.{name}" for name in _unknown(image, _IMAGE)]
+    return problems
+
+
+def _unknown(item: BaseModel, known: frozenset[str]) -> list[str]:
+    """Fields that are set and not known: whatever a policy may say some day, no contract looks at until it is here."""
+    fields = type(item).model_fields.items()
+    return [name for name, field in fields if name not in known and getattr(item, name) != field.default]
