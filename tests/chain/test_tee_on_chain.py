@@ -16,8 +16,9 @@ from vml.chain.deploy_tee import TeeDeployer
 from vml.chain.tee_decision import Decision, decide
 from vml.chain.tee_endorsement import Admission
 from vml.chain.tee_keys import Quote, TeeKeys, block_nonce, time_of
-from vml.chain.tee_proposals import Proposed, Status, TeeProposer, contract_of, judge_proposal, proposals
+from vml.chain.tee_proposals import Proposed, Status, TeeProposer, contract_of, proposals
 from vml.chain.tee_rules import Mode, Rules, Terms
+from vml.chain.tee_watch import judge_proposal
 from vml.chain.verify import verify_on
 from vml.errors import ChainError
 from vml.tee_sim import anchors, matching_policy

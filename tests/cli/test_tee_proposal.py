@@ -6,6 +6,7 @@ import http.server
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,15 @@ from tests.chain.chain_world import creation_of
 from tests.chain.conftest import anvil as anvil
 from tests.chain.test_tee_on_chain import attestation_of, output_of
 from vml import canonical
-from vml.chain import keys
+from vml.chain import keys, tee_proposals
 from vml.chain.client import connect
+from vml.chain.tee_endorsement import Admission
+from vml.chain.tee_evidence import Finding
+from vml.chain.tee_proposals import TeeProposer
+from vml.chain.tee_rules import Rules, Terms
 from vml.claim import Claim
+from vml.cli.tee_chain_work import place_of, read_deployment
+from vml.errors import ChainError
 from vml.model import Model
 from vml.tee.appraisal import AppraisalPolicy
 
@@ -136,13 +143,14 @@ def test_an_attester_that_is_asked_wrongly(world: World, attester: Attester) -> 
     assert (done.code, "does not answer" in done.err) == (5, True)
 
 
-def deploy_with_quote(world: World, attester: Attester) -> tuple[Path, int]:
+def deploy_with_quote(world: World, attester: Attester, simulated: bool = False) -> tuple[Path, int]:
     """Rules with a contract that says that this very quote is genuine."""
     make_rules(world)
     router = world.deploy()["contracts"]["router"]["address"]
     answer, block = attest(world, attester)
     chain = connect(world.url, signer=keys.from_private_key(private(OWNER)))
-    code = attestation_of(output_of(attester.inside.shown.evidence.data))
+    output = output_of(attester.inside.shown.evidence.data)
+    code = attestation_of(output[:5] + b"\xffSIMUL" + output[11:] if simulated else output)
     make_rules(world, "--attestation", chain.deploy(creation_of(code)), *TERMS)
     world.deployment = world.folder / "second.json"
     more = ("--router", router, "--resume", world.deployment, "--modes", "quorum,on-chain,zk,optimistic")
@@ -213,6 +221,69 @@ def test_a_proposal_that_is_challenged(world: World, attester: Attester) -> None
     unknown = world("tee", "proposal", "challenge", "0x" + "11" * 32, *where, by=2)
     assert (unknown.code, "there is no proposal" in unknown.err) == (6, True)
     assert made["id"] in world.vml("tee", "proposal", "list", *where).out.replace("\n", "")
+
+
+def test_a_quote_is_watched(world: World, attester: Attester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a policy or without: what nobody could have accepted is never a clean list."""
+    answer, block = deploy_with_quote(world, attester, simulated=True)
+    where = ("--deployment", world.deployment, "--rpc", world.url)
+    judging = ("--rules", world.rules, "--policy", world.policy, *SIMULATED, "--block", block, "--quote")
+    made = world.done("tee", "proposal", "propose", answer, *where, *judging, by=1)
+    assert made["quote"]
+    watching = ("--policy", world.policy, *SIMULATED)
+    for more in (watching, ()):
+        (row,) = world.done("tee", "proposal", "list", *where, *more)["proposals"]
+        assert (row["judged"], row["fault"]) == (True, None)
+
+    # Another key, and bytes that are no quote; a careful proposer is stopped, another is not.
+    attest(world, attester)
+    inside = attester.inside
+    garbage = replace(inside.shown, evidence=replace(inside.shown.evidence, data=b"garbage"))
+    rules = Rules.load(world.rules)
+    place = place_of(read_deployment(world.deployment))
+    chain = connect(world.url, signer=keys.from_private_key(private(2)))
+    latest = chain.rpc.number("eth_blockNumber")
+    admission = Admission(place, rules, inside.certificate, Finding(bytes(32), 1 << 40, True, 0))
+    with pytest.raises(ChainError, match="the bond would be lost"):
+        TeeProposer(chain).propose(admission, garbage, latest, is_quote=True)
+    monkeypatch.setattr(tee_proposals, "quote_fault", lambda *_: None)
+    bad = TeeProposer(chain).propose(admission, garbage, latest, is_quote=True)
+    for more in (watching, ()):
+        done = world("tee", "proposal", "list", *where, *more)
+        assert (done.code, done.json["unread_blocks"]) == (1, [])
+        faults = {row["id"]: row["fault"] for row in done.json["proposals"]}
+        assert faults[made["id"]] is None
+        assert "Mismatch" in faults["0x" + bad.id.hex()]
+
+
+def test_a_lapse_is_not_free(world: World) -> None:
+    make_rules(world, *TERMS)
+    assert Rules.load(world.rules).terms == Terms(600, 600, 10**15, 10**15, 10**15 // 2, 10**14)
+    make_rules(world, *TERMS, "--lapse", 0)
+    terms = Rules.load(world.rules).terms
+    assert terms is not None
+    assert terms.lapse_wei == 0
+    done = world("tee", "rules", world.policy, "-o", world.rules, "--attestor", address(1), "--lapse", 0)
+    assert (done.code, "give a --window" in done.err) == (2, True)
+
+
+def test_a_list_goes_on_past_what_it_cannot_judge(world: World, attester: Attester) -> None:
+    make_rules(world, *TERMS)
+    more = ("--modes", "quorum,optimistic")
+    world.done("contract", "deploy", world.model, "--rules", world.rules, "--rpc", world.url, *more, by=OWNER)
+    where, made = ("--deployment", world.deployment, "--rpc", world.url), []
+    for number in (1, 2):
+        answer, block = attest(world, attester)
+        judging = ("--rules", world.rules, "--policy", world.policy, *SIMULATED, "--block", block)
+        resume = ("--resume", world.folder / f"{number}.json")
+        made.append(world.done("tee", "proposal", "propose", answer, *where, *judging, *resume, by=number)["id"])
+    aged = world.folder / "aged.yaml"
+    write_policy(tee_world.policy().model_copy(update={"max_age_s": 5}), aged)
+    done = world("tee", "proposal", "list", *where, "--policy", aged, *SIMULATED)
+    rows = done.json["proposals"]
+    assert (done.code, [row["id"] for row in rows]) == (1, made)
+    assert all(row["fault"].startswith("not judged: ") and not row["judged"] for row in rows)
+    assert world.done("tee", "proposal", "list", *where)["proposals"][0]["judged"] is False
 
 
 def test_a_proposal_to_which_nobody_objects(world: World, attester: Attester) -> None:

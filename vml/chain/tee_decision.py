@@ -100,7 +100,7 @@ class Decision:
 def decide(
     chain_id: int, contract: str, proposal: bytes, genuine: bool, attestors: Sequence[str], signer: Signer
 ) -> Decision:
-    """Sign a decision. Whoever calls this has judged the bundle (`vml.chain.tee_proposals.judge_proposal`).
+    """Sign a decision. Whoever calls this has judged the bundle (`vml.chain.tee_watch.judge_proposal`).
 
     Args:
         chain_id, contract: of proposals.

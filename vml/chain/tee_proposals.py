@@ -2,7 +2,7 @@
 
 The contract stores little: a proposal is named by the hash of all that it says, and every move about it brings that
 again. It stands in the event, so an id is all that is needed here. docs/contracts-tee.md, section Optimistic, says who
-wins what; `judge_proposal` answers the question that it asks about a bundle.
+wins what; `vml.chain.tee_watch` answers the question that it asks about the evidence.
 
 Source: ITeeProposals.sol.
 """
@@ -20,18 +20,18 @@ from vml.chain.deploy_tee import SCHEME
 from vml.chain.steps import Steps, abi_address
 from vml.chain.tee_decision import Decision
 from vml.chain.tee_endorsement import Admission, Place, require_policy
-from vml.chain.tee_evidence import KeyEvidence, certificate_words, finding_of, judge
+from vml.chain.tee_evidence import KeyEvidence, certificate_words
 from vml.chain.tee_keys import LOG_BLOCKS, Key, key_of, record_of
 from vml.chain.tee_rules import VERIFIER, Mode, ascending
-from vml.errors import ChainError, VerificationError
+from vml.chain.tee_watch import PROPOSALS, published, quote_fault
+from vml.chain.transactions import created_at
+from vml.errors import ChainError
 from vml.keccak import keccak256
-from vml.tee.anchors import TrustAnchors
-from vml.tee.appraisal import AppraisalPolicy
 from vml.tee.binding import Algorithm, KeyCertificate
-from vml.tee.files import read_json, write_json
 
-PROPOSALS = "TeeProposals"
 EVENT = "KeyProposed"
+MAX_UNREAD = 64
+"""Blocks whose events a node does not give one by one; more are a node that gives none."""
 
 
 class Status(IntEnum):
@@ -74,6 +74,11 @@ class Proposed:
         """As the contract takes it."""
         return tuple(self.said.values())
 
+    @property
+    def pending(self) -> bool:
+        """Whether it is not decided yet."""
+        return self.status in (Status.OPEN, Status.CHALLENGED)
+
     def require_consistent(self, contract: str) -> None:
         """Check that the id is that of all this, so that who signs or stakes on the id does so on what is shown.
 
@@ -115,7 +120,8 @@ class TeeProposer(Steps):
             is_quote: the attestation contract decides in a dispute, not the attestors.
 
         Raises:
-            ChainError: another chain, simulated evidence on one that is no test node's, or the contract refused.
+            ChainError: another chain, simulated evidence on one that is no test node's, a quote that the attestation
+                contract does not accept now, evidence that was proposed before in vain, or the contract refused.
             EvidenceRejected: the rules are of another policy than the key.
             ValueError: the rules take no proposals.
         """
@@ -126,7 +132,7 @@ class TeeProposer(Steps):
             raise ChainError(f"this is for chain {place.chain_id}, the node is on chain {self.chain.chain_id}")
         place.require_simulated_allowed(finding.simulated)
         require_policy(rules, admission.certificate)
-        evidence = key.evidence.data if is_quote else write_json(key.evidence)
+        evidence = published(key, is_quote=is_quote)
         self._begin(admission.certificate.model, SCHEME)
         contract = contract_of(self.chain, place.contract)
         application = (place.owner, block, finding.collateral_end, finding.simulated, is_quote)
@@ -139,8 +145,22 @@ class TeeProposer(Steps):
                 if (found.said["proposer"], found.certificate, found.evidence)
                 == (self.sender, admission.certificate, evidence)
             ]
+            if made and all(found.status in (Status.REFUSED, Status.LAPSED) for found in made):
+                raise ChainError(
+                    f"this evidence was proposed as 0x{made[-1].id.hex()}, which is {made[-1].status.name.lower()}: "
+                    "propose fresh evidence"
+                )
+            made.sort(key=lambda found: found.status not in (Status.REFUSED, Status.LAPSED))
             return bool(made)
 
+        if is_quote and not done():
+            said = (
+                *(self.sender, place.owner, rules.id, rules.terms.id, admission.certificate.digest()),
+                *(keccak256(evidence), key.nonce, 0, finding.collateral_end, finding.simulated, True),
+            )
+            fault = quote_fault(self.chain, contract, said, rules.terms.words, rules.words, evidence)
+            if fault is not None:
+                raise ChainError(f"the bond would be lost, for the contract would not accept this quote: {fault}")
         self._act(
             "propose",
             done,
@@ -244,16 +264,29 @@ class TeeProposer(Steps):
 
 
 def contract_of(chain: Chain, registry: str) -> str:
-    """The contract of proposals that a registry of keys made.
+    """The contract of proposals that a registry of keys made: the first that it created, whatever a node says.
 
     Raises:
-        ChainError: the address is no registry's.
+        ChainError: the address is no registry's, or the node names another contract, which would get the bonds.
     """
-    return abi_address(chain.call(registry, artifacts.load(VERIFIER).abi, "proposals"))
+    made = created_at(registry, 1)
+    named = abi_address(chain.call(registry, artifacts.load(VERIFIER).abi, "proposals"))
+    if named != made:
+        raise ChainError(
+            f"the node says that {named} holds the proposals of {registry}, which made {made}: do not trust this node"
+        )
+    return made
 
 
 def proposals(
-    chain: Chain, place: Place, model: bytes, rules: bytes, *, only: bytes | None = None, from_block: int = 0
+    chain: Chain,
+    place: Place,
+    model: bytes,
+    rules: bytes,
+    *,
+    only: bytes | None = None,
+    from_block: int = 0,
+    unread: list[int] | None = None,
 ) -> Iterator[Proposed]:
     """Proposals of keys for an owner's model under rules that the owner named, oldest first.
 
@@ -261,9 +294,11 @@ def proposals(
         rules: 32-byte id. Proposals under other rules let nobody in who counts.
         only: the id of one.
         from_block: where to begin to look.
+        unread: gets the numbers of blocks whose events the node does not give, however few blocks are asked for;
+            without it such a block is an error.
 
     Raises:
-        ChainError: the node does not answer, or its events are none.
+        ChainError: the node does not answer, shows another proposal than was asked for, or its events are none.
     """
     contract, known = contract_of(chain, place.contract), artifacts.load(PROPOSALS).abi
     (event,) = [item for item in known if item["type"] == "event" and item["name"] == EVENT]
@@ -273,9 +308,7 @@ def proposals(
     one = None if only is None else "0x" + only.hex()
     topics = ["0x" + abi.topic(event).hex(), one, "0x" + entry.hex(), "0x" + rules.hex()]
     last = chain.rpc.number("eth_blockNumber")
-    for first in range(from_block, last + 1, LOG_BLOCKS):
-        span = {"fromBlock": hex(first), "toBlock": hex(min(first + LOG_BLOCKS - 1, last))}
-        logs = chain.rpc.ask("eth_getLogs", {"address": contract, "topics": topics, **span})
+    for logs in _logs(chain, {"address": contract, "topics": topics}, from_block, last, unread):
         try:
             events = abi.decode_logs(known, logs)
         except (KeyError, TypeError, ValueError) as error:
@@ -296,45 +329,36 @@ def proposals(
                 abi_address(challenger),
             )
             found.require_consistent(contract)
+            if only is not None and found.id != only:
+                raise ChainError(
+                    f"the node shows the proposal 0x{found.id.hex()}, asked for 0x{only.hex()}: do not trust this node"
+                )
             if (found.rules_id, said["owner"], found.certificate.model) == (rules, place.owner, model):
                 yield found
 
 
-def judge_proposal(found: Proposed, policy: AppraisalPolicy, anchors: TrustAnchors) -> str | None:
-    """Whether a bundle shows what its proposal says, as of the time of the proposal.
-
-    Args:
-        found: with a bundle, not a quote: of that the attestation contract is asked.
-        policy: that the rules name.
-        anchors: whom the judge trusts.
-
-    Returns:
-        None where it does, otherwise why not.
+def _logs(chain: Chain, what: dict[str, Any], first: int, last: int, unread: list[int] | None) -> Iterator[Any]:
+    """Events of a range of blocks: what a node does not give at once, because it is too much, is asked for in halves.
 
     Raises:
-        ValueError: a quote, another policy than the rules', or one with a field about the evidence's age, which a
-            proposal does not say.
-        BackendUnavailable: the extra ``tee`` is not installed.
+        ChainError: the node does not answer, or does not give the events of a block and `unread` is None or full.
     """
-    if found.said["isQuote"]:
-        raise ValueError("a quote is for the attestation contract to decide on")
-    if found.rules[0] != policy.policy_id:
-        raise ValueError(f"the rules are of the policy 0x{found.rules[0].hex()}, not 0x{policy.policy_id.hex()}")
-    if policy.max_age_s is not None:
-        raise ValueError("a policy with max_age_s cannot be applied: a proposal does not say when its nonce was known")
-    nonce, at = found.said["nonce"], found.said["proposedAt"]
-    try:
-        key = KeyEvidence(found.certificate, nonce, read_json(found.evidence))
-        finding = finding_of(judge(key, policy, anchors, at, nonce), 0)
-    except VerificationError as error:
-        return str(error)
-    if found.said["collateralEnd"] > finding.collateral_end:
-        return (
-            f"it says that the evidence lasts until {found.said['collateralEnd']}, it ends at {finding.collateral_end}"
-        )
-    if found.said["simulated"] != finding.simulated:
-        return "it says of simulated evidence that it is not, or the reverse"
-    return None
+    spans = [(low, min(low + LOG_BLOCKS - 1, last)) for low in range(first, last + 1, LOG_BLOCKS)][::-1]
+    while spans:
+        low, high = spans.pop()
+        try:
+            logs = chain.rpc.ask("eth_getLogs", {**what, "fromBlock": hex(low), "toBlock": hex(high)})
+        except ChainError:
+            if low < high:
+                middle = (low + high) // 2
+                spans += [(middle + 1, high), (low, middle)]
+                continue
+            chain.rpc.number("eth_blockNumber")  # or the node is gone
+            if unread is None or len(unread) == MAX_UNREAD:
+                raise
+            unread.append(low)
+            continue
+        yield logs
 
 
 def _certificate(words: tuple[Any, ...]) -> KeyCertificate:

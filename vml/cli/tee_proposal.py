@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = command_app("""Keys that come in because nobody objects: propose with a bond, challenge, decide, activate.
 
-Who watches runs `list --policy`, which judges each bundle, and challenges what does not hold within the window.
+Who watches runs `list --policy`, which judges each proposal, and challenges what does not hold within the window.
 """)
 
 Deployment = Annotated[
@@ -95,11 +95,13 @@ def list_(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List the proposals under the rules of a deployment. With --policy: which of them do not show what they say.
+    """List the proposals under the rules of a deployment, and which of them do not show what they say.
 
-    Ends with 1 where one does not hold that can be challenged, or waits for a decision.
+    Quotes are judged by the contracts, bundles here with --policy. Ends with 1 where one does not hold, or cannot be
+    judged, that can be challenged or waits for a decision, and where the node does not give a block's events.
     """
-    from vml.chain.tee_proposals import Status, judge_proposal, proposals
+    from vml.chain.tee_proposals import contract_of, proposals
+    from vml.chain.tee_watch import watch
     from vml.cli.tee_anchors import anchors
     from vml.tee.appraisal import AppraisalPolicy
 
@@ -107,17 +109,15 @@ def list_(
     chain = work.chain_of(rpc, place.chain_id)
     mine = None if policy is None else AppraisalPolicy.load(policy)
     roots = anchors(allow_simulated, seed)
-    rows, wrong = [], False
-    for found in proposals(chain, place, model, rules, from_block=from_block):
-        row = _described(found)
-        if mine is not None and not found.said["isQuote"]:
-            row["fault"] = judge_proposal(found, mine, roots)
-            row["judged"] = True
-            wrong |= row["fault"] is not None and found.status in (Status.OPEN, Status.CHALLENGED)
-        rows.append(row)
-    value = {"chain_id": place.chain_id, "rules": hexed(rules), "proposals": rows}
-    Output(as_json, quiet).result(value, lambda console: show.proposals(console, rows))
-    if wrong:
+    contract, rows, unread = contract_of(chain, place.contract), list[dict[str, Any]](), list[int]()
+    wrong = False
+    for found in proposals(chain, place, model, rules, from_block=from_block, unread=unread):
+        verdict = watch(chain, contract, found, mine, roots)
+        wrong |= verdict.fault is not None and found.pending
+        rows.append({**_described(found), "judged": verdict.judged, "fault": verdict.fault})
+    value = {"chain_id": place.chain_id, "rules": hexed(rules), "proposals": rows, "unread_blocks": unread}
+    Output(as_json, quiet).result(value, lambda console: show.proposals(console, rows, unread))
+    if wrong or unread:
         raise typer.Exit(1)
 
 
@@ -137,7 +137,8 @@ def judge(
 ) -> None:
     """As an attestor: judge a bundle as of its proposal, and sign which way it is. `decide` brings k of these."""
     from vml.chain.tee_decision import decide as sign
-    from vml.chain.tee_proposals import contract_of, judge_proposal
+    from vml.chain.tee_proposals import contract_of
+    from vml.chain.tee_watch import judge_proposal
     from vml.cli.tee_anchors import anchors
     from vml.files import require_writable, write_atomic
     from vml.tee.appraisal import AppraisalPolicy

@@ -76,8 +76,9 @@ def rules(
         str | None, typer.Option("--reward", metavar="WEI", help="What a winner gets of it; default: a half.")
     ] = None,
     lapse: Annotated[
-        str, typer.Option("--lapse", metavar="WEI", help="What each side loses where nobody decides.")
-    ] = "0",
+        str | None,
+        typer.Option("--lapse", metavar="WEI", help="What each side loses where nobody decides; default: a tenth."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -212,7 +213,9 @@ def endorse(
     Output(as_json, quiet).result(value, lambda console: show.endorsed(console, value, results[0]))
 
 
-def _terms(window: int | None, decision: int | None, bond: str | None, reward: str | None, lapse: str) -> Terms | None:
+def _terms(
+    window: int | None, decision: int | None, bond: str | None, reward: str | None, lapse: str | None
+) -> Terms | None:
     """The terms of bonded proposals, where rules have some.
 
     Raises:
@@ -221,13 +224,16 @@ def _terms(window: int | None, decision: int | None, bond: str | None, reward: s
     from vml.chain.tee_rules import Terms
 
     if window is None:
-        if decision is not None or bond is not None or reward is not None or lapse != "0":
+        if any(item is not None for item in (decision, bond, reward, lapse)):
             raise ValueError("--decision, --bond, --reward and --lapse are of proposals: give a --window")
         return None
     if decision is None or bond is None:
         raise ValueError("--window takes proposals: give --decision and --bond, too")
     stake = int(bond)
-    return Terms(window, decision, stake, stake, stake // 2 if reward is None else int(reward), int(lapse))
+    won = stake // 2 if reward is None else int(reward)
+    # Not free: where attestors sleep, bad proposals and bad challenges would cost gas alone.
+    lost = stake // 10 if lapse is None else int(lapse)
+    return Terms(window, decision, stake, stake, won, lost)
 
 
 def _endorsement(made: Endorsement, output: Path) -> dict[str, Any]:

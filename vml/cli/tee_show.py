@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vml.cli.output import add, headline, printable, table
@@ -157,14 +157,16 @@ def _rows(console: Any, value: dict[str, Any], names: Iterable[str]) -> None:
     console.print(rows)
 
 
-def proposals(console: Any, rows: list[dict[str, Any]]) -> None:
-    """List proposals of keys."""
+def proposals(console: Any, rows: list[dict[str, Any]], unread: Sequence[int] = ()) -> None:
+    """List proposals of keys, and blocks that may hold more."""
     drawn = table("proposal", "status", "until", "judged")
     for row in rows:
-        word = "no" if not row["judged"] else row["fault"] or "it shows what it says"
+        word = row["fault"] or ("it shows what it says" if row["judged"] else "no")
         style = "red" if row["fault"] else None
         add(drawn, row["id"], row["status"], str(row["until"]), word, style=style)
     console.print(drawn)
+    if unread:
+        headline(console, "unread", f"the node does not give the events of blocks {', '.join(map(str, unread))}", "red")
 
 
 def decided(console: Any, value: dict[str, Any]) -> None:
