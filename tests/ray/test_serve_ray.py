@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,16 @@ import pytest
 from tests.ray.ray_cluster import RunningCluster, running_cluster
 from tests.serve.kit import real_answer
 from vml import api
+from vml.backends.types import Visibility
 from vml.proof import Proof
+from vml.ray import Need
+from vml.ray.answers import Ended
+from vml.ray.kit import pack
 from vml.serve.executor import Work
+from vml.serve.ray_dispatcher import FIGURES, Dispatcher, _Job, _Ready
 from vml.serve.ray_executor import RayExecutor
 from vml.serve.records import NewJob, State
+from vml.serve.refusals import StoreUnavailable
 from vml.serve.store import Store
 
 
@@ -99,6 +108,61 @@ def test_jobs_are_proved_on_the_nodes(live: Store, tiny_model: Any, executor: Ra
     assert 1 <= told["workers"] <= 2
     executor.stop(5.0)
     assert executor.describe()["connected"] is False
+
+
+class Sent:
+    """A crew whose only process has sent a proof."""
+
+    def __init__(self, end: Ended) -> None:
+        self.ends = [end]
+
+    def poll(self, timeout_s: float) -> list[Ended]:
+        ends, self.ends = self.ends, []
+        return ends
+
+    def progress(self) -> dict[str, Any]:
+        return {}
+
+    def slots(self, need: Any) -> int:
+        return 1
+
+    def describe(self) -> dict[str, int]:
+        return dict.fromkeys(FIGURES, 0)
+
+    def cancel(self, id: str) -> None: ...
+    def close(self) -> None: ...
+
+
+def test_a_proof_is_kept_while_the_database_takes_none(
+    live: Store, tiny_model: Any, work: Work, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (id,) = ask(live, tiny_model, [1.0])
+    dispatcher = Dispatcher(
+        work, "w", live, SimpleNamespace(ray=SimpleNamespace(remote=lambda holder: holder)), [0] * 4
+    )
+    lease = live.lease("w", seconds=work.lease_s)
+    assert lease is not None
+    keys = api.setup(tiny_model, "sumcheck")
+    ready: Future[Any] = Future()
+    ready.set_result(_Ready(tiny_model, keys, pack(tiny_model, keys, Visibility()), Need(0)))
+    dispatcher._jobs[id] = _Job(lease, ready, time.monotonic(), submitted=True)
+    proof = api.prove(tiny_model, inputs(1.0), backend="sumcheck", keys=keys)
+    dispatcher._crew = Sent(Ended(id, "node", proof=proof.to_bytes()))  # type: ignore[assignment]
+    drain, finish, refused = threading.Event(), live.finish, []
+
+    def finishing(*arguments: Any) -> None:
+        if len(refused) < 3:
+            refused.append(arguments)
+            raise StoreUnavailable("the disk is full")
+        finish(*arguments)
+
+    monkeypatch.setattr(live, "finish", finishing)
+    drain.set()
+    dispatcher.serve(drain, threading.Event())
+    job = live.job(id)
+    assert job is not None
+    assert (job.state, job.attempts, len(refused)) == (State.PROVED, 1, 3)
+    assert "not taken yet" in caplog.text
 
 
 @pytest.mark.slow

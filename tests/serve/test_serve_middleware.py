@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from tests.cli.stand_in import tiny_onnx
 from vml import api
 from vml.client import tensors
 from vml.serve import auth
-from vml.serve.middleware import ClaimMiddleware, Route, _inputs
+from vml.serve.middleware import ClaimMiddleware, Route, _asked, _inputs
 from vml.serve.settings import Access
 
 OPEN = Access(unsafe_open=True)
@@ -293,6 +294,26 @@ def test_numbers_are_taken_as_they_are() -> None:
     assert _inputs({"x": [1, 2]}, [spec("int64")])["x"].dtype == np.int64
     with pytest.raises(ValueError, match="other inputs"):
         _inputs({"x": [1, 2], "z": [1, 2]}, [spec("int64")])
+
+
+def test_an_application_hears_that_the_client_went_away_and_no_earlier() -> None:
+    """An answer that waits for its proof waits for a client that is there."""
+    gone = asyncio.Event()
+
+    async def more() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == b"body"
+        waiting = asyncio.create_task(receive())
+        done, _ = await asyncio.wait([waiting], timeout=0.05)
+        assert not done
+        gone.set()
+        assert (await waiting)["type"] == "http.disconnect"
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    assert asyncio.run(_asked(app, {}, b"body", more)).status == 204
 
 
 def test_a_body_that_no_input_needs_is_not_read(folder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from vml.serve.executor import Work
 if TYPE_CHECKING:
     from vml.backends.types import Keys
     from vml.model import Model
+    from vml.proof import Proof
     from vml.ray.answers import Ended
     from vml.ray.cluster import Cluster, Need
     from vml.ray.kit import Kit
@@ -90,6 +91,7 @@ class _Job:
     ready: Future[_Ready]
     begun: float
     submitted: bool = False
+    made: Proof | None = None
     told: tuple[str, float] = ("", 0.0)
     told_at: float = 0.0
 
@@ -132,6 +134,7 @@ class Dispatcher:
                 self._submit()
                 for end in self._crew.poll(_POLL_S):
                     self._publish(end)
+                self._hand_in()
                 self._beat()
                 self._figures[:] = [self._crew.describe()[figure] for figure in FIGURES]
         finally:
@@ -211,10 +214,9 @@ class Dispatcher:
                 self._fail(job, error)
 
     def _publish(self, end: Ended) -> None:
-        """Publish what a node sent, if it is a proof of the claim that was answered."""
+        """Take what a node sent, if it is a proof of the claim that was answered: `_hand_in` publishes it."""
         from vml.ray.checking import check
         from vml.ray.proving import keep_opening, salt_of
-        from vml.serve.refusals import LeaseLost, StoreUnavailable
 
         job = self._jobs.get(end.id)
         if job is None:
@@ -224,7 +226,7 @@ class Dispatcher:
             return
         lease, ready = job.lease, job.ready.result()
         try:
-            proof = check(
+            job.made = check(
                 end.proof,
                 ready.keys,
                 lease.claim.context,
@@ -233,14 +235,27 @@ class Dispatcher:
                 visibility=ready.kit.visibility,
                 salt=salt_of(end.opening),
             )
-            keep_opening(proof, end.opening, ready.keys)
-            self._store.finish(lease, proof)
-        except (LeaseLost, StoreUnavailable) as error:
-            log.warning("job %s: %s", lease.job, error)
+            keep_opening(job.made, end.opening, ready.keys)
         except Exception as error:
             log.warning("job %s: node %s", lease.job, end.node)
             self._fail(job, error)
-        self._jobs.pop(lease.job, None)
+
+    def _hand_in(self) -> None:
+        """Publish proofs, each of which may have cost minutes: one that the database does not take now is kept."""
+        from vml.serve.refusals import LeaseLost, StoreUnavailable
+
+        for job in [job for job in self._jobs.values() if job.made is not None]:
+            assert job.made is not None
+            try:
+                self._store.finish(job.lease, job.made)
+            except StoreUnavailable as error:
+                log.warning("job %s: the proof is not taken yet: %s", job.lease.job, error)
+                return
+            except LeaseLost as error:
+                log.warning("job %s: %s", job.lease.job, error)
+            except Exception as error:
+                self._fail(job, error)
+            self._jobs.pop(job.lease.job, None)
 
     def _beat(self) -> None:
         """Keep the leases, tell how far the proofs are, and hear who shall stop."""
@@ -248,10 +263,11 @@ class Dispatcher:
 
         now, progress, limit = time.monotonic(), self._crew.progress(), self._work.time_limit_s
         for job in list(self._jobs.values()):
-            if limit is not None and now > job.begun + limit:
+            if limit is not None and job.made is None and now > job.begun + limit:
                 self._fail(job, TimeLimit("the attempt took longer than it may"), retry=False)
                 continue
-            stage, fraction, _ = progress.get(job.lease.job, ("waiting for a node", 0.0, ""))
+            waits = ("waiting for a node", 0.0, "") if job.made is None else ("handing in", 1.0, "")
+            stage, fraction, _ = progress.get(job.lease.job, waits)
             new = (stage, fraction) != job.told and now > job.told_at + _TELL_S
             if not new and now < job.told_at + min(_IDLE_S, self._work.lease_s / 3):
                 continue
