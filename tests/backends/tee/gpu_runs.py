@@ -62,8 +62,7 @@ def proved(
     proof = run(model, made, Attestation(NONCE, evidence, shown), inputs, CONTEXT, AT)
     if named is None:
         return proof
-    found = replace(decoded(proof), certificate=attested, gpus=tuple(map(write_json, shown)))
-    return replace(proof, payload=found.encode())
+    return replace(proof, payload=replace(decoded(proof), certificate=attested).encode())
 
 
 @cache

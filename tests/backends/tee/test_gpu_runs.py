@@ -53,11 +53,14 @@ def test_honest(engine: str) -> None:
     assert verdict.final
 
 
-def test_two_gpus_in_any_order() -> None:
-    made = proved(gpus=(answer(), answer(OTHER)))
-    turned = showing(made, answer(OTHER), answer())
-    for proof in (made, turned):
-        assert sum(line.startswith("gpu: ") for line in check(proof).remarks) == 2
+def test_two_gpus_in_one_order() -> None:
+    """Whoever attests may list them in any order; a payload has them in one."""
+    first, second = answer(), answer(OTHER)
+    made, again = proved(gpus=(first, second)), proved(gpus=(second, first))
+    assert decoded(made).gpus == decoded(again).gpus
+    assert sum(line.startswith("gpu: ") for line in check(made).remarks) == 2
+    turned = replace(decoded(made), gpus=decoded(made).gpus[::-1])
+    refused(Reason.GPU_BINDING, lambda: check(replace(made, payload=turned.encode())))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

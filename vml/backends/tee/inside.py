@@ -194,7 +194,7 @@ def run(
         policy=key.policy.canonical(),
         evidence=write_json(attestation.evidence),
         description=program.description,
-        gpus=tuple(map(write_json, attestation.gpus)),
+        gpus=tuple(map(write_json, sorted(attestation.gpus, key=lambda gpu: read_report(gpu.data).evidence_id))),
     )
     section = packed_section(program.inputs, program.outputs, given, results, engine.form)
     return Proof(engine.scheme, (claim,), section, signed.encode())

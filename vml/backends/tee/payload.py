@@ -15,7 +15,7 @@ The receipt's claim and key id are not in it: they follow from the envelope's cl
 (``docs/tee-float.md``) the SHA-256 of the ONNX file stands in place of the graph root, and before the input specs
 u32 length || description of the runtime. Where the certificate names GPUs there follows::
 
-    32  entry 7 of the certificate               u32 length || evidence, of each GPU
+    32  entry 7 of the certificate               u32 length || evidence, of each GPU, ids ascending
      1  count of GPUs, 1 .. 64
 """
 
@@ -63,7 +63,7 @@ class SignedRun:
         policy: canonical JSON of the appraisal policy that the key was made for, at most 1 MiB.
         evidence: the self-contained file (`vml.tee.files`), at most 24 MiB.
         description: of the runtime, where the engine has one; else empty.
-        gpus: a file of evidence for each GPU, where the certificate names some.
+        gpus: a file of evidence for each GPU, where the certificate names some; verifiers want ascending evidence ids.
 
     Raises:
         ValueError: a field of another size or range; GPUs without a certificate that names them, or the reverse.

@@ -132,6 +132,8 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
     if verified.nonce != run.nonce:
         raise rejected(Reason.NONCE_MISMATCH, "the evidence answers another nonce than the one that is shown")
     require_gpus_bound(run.certificate, gpus, run.nonce)
+    if [gpu.evidence_id for gpu in gpus] != sorted(gpu.evidence_id for gpu in gpus):
+        raise rejected(Reason.GPU_BINDING, "the evidence of GPUs is not in ascending order of its ids")
 
     # step 10: the receipt
     verify_receipt(run.receipt(claim.digest()), run.signature, run.certificate)
