@@ -22,14 +22,17 @@ Bodies are canonical JSON, and errors ``{"error": text}``. What is measured and 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import secrets
 import socket
 import socketserver
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -314,10 +317,10 @@ def _place(address: str) -> tuple[socket.AddressFamily, Any]:
     scheme, _, rest = address.partition(":")
     if scheme == "unix" and rest:
         return socket.AF_UNIX, rest
-    if scheme == "vsock" and rest.isdigit():
+    if scheme == "vsock" and NUMBER.fullmatch(rest):
         return socket.AF_VSOCK, (socket.VMADDR_CID_ANY, int(rest))
     host, _, port = rest.removeprefix("//").rpartition(":")
-    if scheme == "http" and host and port.isdigit():
+    if scheme == "http" and host and NUMBER.fullmatch(port):
         return socket.AF_INET, (host, int(port))
     raise ValueError(f"{address!r} is not unix:PATH, http://HOST:PORT or vsock:PORT")
 
@@ -328,7 +331,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > MAX_REQUEST_BYTES:
+        if not NUMBER.fullmatch(length) or int(length) > MAX_REQUEST_BYTES:
             self._send(413, canonical.encode({"error": f"a body has a length of at most {MAX_REQUEST_BYTES} bytes"}))
             return
         try:
@@ -384,7 +387,25 @@ def model_of(folder: Path, engine: str, provider: str, threads: int) -> Model | 
         from attestation import gpu
 
         devices = gpu.names()
-    return FloatModel(model.source, provider, threads, devices)
+    with empty_folder():
+        return FloatModel(model.source, provider, threads, devices)
+
+
+@contextmanager
+def empty_folder() -> Iterator[None]:
+    """Meanwhile the process works in a folder that was removed: a file named without a folder is nowhere.
+
+    onnxruntime looks there for what a model refers to. Files that refer to something are refused before; where no
+    folder can be made, that is what there is.
+    """
+    back = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError), tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(back)
+        os.close(back)
 
 
 def main() -> int:

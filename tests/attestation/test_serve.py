@@ -310,9 +310,10 @@ def test_statuses_tell_whose_fault_it_is(tmp_path: Path) -> None:
             response = connection.getresponse()
             found = json.loads(response.read())
             assert (response.status, list(found)) == (status, ["certificate" if status == 200 else "error"])
-        connection.request("POST", "/v1/run", headers={"Content-Length": str(1 << 40)})
-        assert connection.getresponse().status == 413
-        connection.close()
+        for length in (str(1 << 40), "²", "1²", "-1", "+1", ""):
+            connection.request("POST", "/v1/run", headers={"Content-Length": length})
+            assert connection.getresponse().status == 413
+            connection.close()
 
 
 def certificate_of(fields: dict[str, Any]) -> KeyCertificate:
@@ -396,6 +397,9 @@ def test_addresses(room: Room, address: str) -> None:
 
 def test_a_vsock_address_takes_any_peer() -> None:
     assert serve._place("vsock:5000") == (socket.AF_VSOCK, (socket.VMADDR_CID_ANY, 5000))
+    for address in ("vsock:²", "http://a:²", "http://a:", "unix:"):
+        with pytest.raises(ValueError, match="is not unix:PATH"):
+            serve._place(address)
 
 
 def test_the_usual_interfaces_have_their_usual_places() -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import json
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import vml
@@ -19,6 +24,7 @@ from attestation.tdx.attester import TdxAttester
 from tests.attestation.fakes import AT, SEED, FakeKernel, snp_report, tdx_quote
 from tests.attestation.test_gpu import FakeNvml, genuine
 from tests.attestation.test_serve import CONTEXT, NONCE, NOT_AFTER, collateral, listening, model
+from tests.backends.tee.test_onnxfile import EXTERNAL, data
 from tests.tee import forge_nvidia
 from vml import api
 from vml.backends.tee.attester import ask, read_about
@@ -116,7 +122,9 @@ def test_an_attester_of_another_engine_or_model(room: Room, folder: Model, tmp_p
         ask(address, starting(), 30.0, "/v1/start")
         assert proved(folder, address, "exact").scheme == "tee/1"
     with listening(room, f"unix:{tmp_path / 'other'}"):
-        changed = replace(folder, source=folder.source + b"\x52\x00")  # the same model, spelled otherwise
+        proto = onnx.load_from_string(folder.source)
+        proto.producer_name = "the same model, spelled otherwise"
+        changed = replace(folder, source=data(proto))
         with pytest.raises(ProvingError, match="holds the float model"):
             proved(changed, f"unix:{tmp_path / 'other'}")
         ask(f"unix:{tmp_path / 'other'}", starting(), 30.0, "/v1/start")
@@ -220,6 +228,44 @@ def test_engines_of_the_command_line(folder: Model, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(gpu, "names", lambda: ("driver 1", "NVIDIA X"))
     with pytest.raises(BackendUnavailable, match="no CUDAExecutionProvider"):
         serve.model_of(folder.folder, "float", CUDA, 1)
+
+
+def test_a_session_is_made_in_an_empty_folder(folder: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert folder.folder is not None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(bytes(64))
+    seen = []
+
+    def looking(*_: Any) -> None:
+        seen.append(os.listdir())
+        if len(seen) == 2:
+            raise UnsupportedModel("no such model")
+
+    monkeypatch.setattr(serve, "FloatModel", looking)
+    serve.model_of(folder.folder, "float", CPU, 1)
+    assert Path.cwd() == tmp_path
+    with pytest.raises(UnsupportedModel):
+        serve.model_of(folder.folder, "float", CPU, 1)
+    assert Path.cwd() == tmp_path
+    assert seen == [[], []]
+    # Where nothing can be written, the file's own checks are what there is.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    serve.model_of(folder.folder, "float", CPU, 1)
+    assert seen[2] != []
+
+
+def test_a_compiled_folder_with_another_file(folder: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The certificate's SHA-256 is the prover's word; the file is looked at all the same."""
+    assert folder.folder is not None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(np.ones(4, np.float32).tobytes())
+    source = data(EXTERNAL["a function's default"]())
+    certificate = json.loads((folder.folder / "certificate.json").read_bytes())
+    certificate["source"]["sha256"] = hashlib.sha256(source).hexdigest()
+    (folder.folder / "certificate.json").write_text(json.dumps(certificate))
+    (folder.folder / "source.onnx").write_bytes(source)
+    with pytest.raises(UnsupportedModel, match="another file"):
+        serve.model_of(folder.folder, "float", CPU, 1)
 
 
 def test_a_damaged_file_is_not_served(folder: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,7 @@ RUNTIME: dict[str, tuple[Case, ...]] = {
     "threads": (("more", described(threads=(3, 1)), MISMATCH), ("between", described(threads=(1, 3)), MISMATCH)),
     "deterministic": (("not", described(deterministic=False), MISMATCH),),
     "machine": (("another", described(machine=("riscv64",)), MISMATCH),),
+    "config": (("other", described(config={"session.load_model_format": "ORT"}), MISMATCH),),
 }
 
 

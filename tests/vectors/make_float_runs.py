@@ -31,6 +31,7 @@ DESCRIPTION: dict[str, Any] = {
     "threads": {"inside": 1, "between": 1},
     "deterministic": True,
     "machine": ["x86_64", "avx2", "fma"],
+    "config": {"session.load_model_format": "ONNX"},
 }
 OTHERS: dict[str, dict[str, Any]] = {
     "a processor": {},
@@ -44,6 +45,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "eight threads": {"threads": {"inside": 8, "between": 1}},
     "any kernels": {"deterministic": False},
     "another machine": {"machine": ["aarch64", "asimd"]},
+    "other session options": {"config": {"session.load_model_format": "ONNX", "session.set_denormal_as_zero": "1"}},
+    "no session options": {"config": {}},
 }
 INPUTS = [("x", "float32", [1, 3]), ("größe", "int64", [])]
 OUTPUTS = [("y", "float16", [2, 2, 1]), ("z", "float64", [1]), ("u", "uint8", [7]), ("b", "bool", [3])]

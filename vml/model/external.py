@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vml.errors import UnsupportedModel
 from vml.files import open_inside
+from vml.model.extras import compile_extra
 
 if TYPE_CHECKING:
     import onnx
 
-MAX_NESTING = 32
 _CHUNK = 1 << 20
 
 
@@ -34,9 +33,10 @@ def read_external(proto: onnx.ModelProto, folder: Path | None, limit: int, files
     import onnx
 
     budget = limit - proto.ByteSize()
-    functions = (tensor for function in proto.functions for tensor in _of_nodes(function.node, 0))
-    for tensor in itertools.chain(_tensors(proto.graph, 0), functions):
+    for tensor in _tensors(proto):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            if tensor.external_data:
+                raise UnsupportedModel(f"tensor {tensor.name!r} names another file, and says that it lies in this one")
             continue
         if folder is None:
             raise UnsupportedModel(
@@ -95,21 +95,26 @@ def _digest(folder: Path, location: str) -> str:
     return digest.hexdigest()
 
 
-def _tensors(graph: onnx.GraphProto, depth: int) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a graph: initializers, and attributes of nodes, also inside their subgraphs."""
-    if depth > MAX_NESTING:
-        raise UnsupportedModel(f"subgraphs are nested more than {MAX_NESTING} deep")
-    yield from graph.initializer
-    yield from _of_nodes(graph.node, depth)
+def parts(message: Any) -> Iterator[Any]:
+    """A protocol buffer's message and all messages in it, in order, whichever field holds them; tensors are not opened.
+
+    Going by the fields that are there, not by a list of places, it also finds what a later version of ONNX adds.
+    """
+    onnx, message_type = compile_extra("onnx"), compile_extra("google.protobuf.message").Message
+    waiting = [message]
+    while waiting:
+        found = waiting.pop()
+        if not isinstance(found, onnx.TensorProto):
+            inner: list[Any] = []
+            for field, value in found.ListFields():
+                if field.message_type is not None:
+                    inner += [value] if isinstance(value, message_type) else value
+            waiting += reversed(inner)
+        yield found
 
 
-def _of_nodes(nodes: Iterable[onnx.NodeProto], depth: int) -> Iterator[onnx.TensorProto]:
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            if attribute.HasField("g"):
-                yield from _tensors(attribute.g, depth + 1)
-            for inner in attribute.graphs:
-                yield from _tensors(inner, depth + 1)
+def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a model, also of sparse ones, subgraphs, functions and their defaults."""
+    import onnx
+
+    return (part for part in parts(proto) if isinstance(part, onnx.TensorProto))

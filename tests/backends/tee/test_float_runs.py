@@ -45,6 +45,7 @@ from tests.backends.tee.signed_runs import (
 )
 from vml import api
 from vml.backends.tee import TeeBackend
+from vml.backends.tee.floats import VALUES, FloatSpec
 from vml.backends.types import Attesting, Environment, SetupOptions, Visibility
 from vml.errors import ClaimMismatch, EvidenceRejected, MalformedProof, PolicyRejected, ProvingError, UnsupportedModel
 from vml.policy import Policy
@@ -52,6 +53,7 @@ from vml.proof import Proof
 from vml.tee.binding import public_key_of
 from vml.tee.reasons import Reason
 from vml.tee_sim import anchors, matching_policy
+from vml.values import value_bytes
 
 
 def refused(code: Reason, make: Callable[[], object]) -> None:
@@ -112,6 +114,39 @@ def test_a_verifiers_own_mistakes(given: dict[str, Any]) -> None:
         check(honest(), public_input=given)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value", "made"),
+    [
+        ("float32", 1e300, np.inf),
+        ("float32", -1e300, -np.inf),
+        ("float32", 1e-60, 0.0),
+        ("float32", 0.1, 0.1),
+        ("float32", 16777217, 16777216.0),
+        ("float32", np.uint64(2**64 - 1), 2.0**64),
+        ("float16", np.float32(70000), np.inf),
+        ("float64", 2**53 + 1, 2.0**53),
+        ("int64", np.uint64(2**64 - 1), -1),
+        ("uint8", 257, 1),
+    ],
+)
+def test_expectations_are_not_rounded(dtype: str, value: Any, made: Any) -> None:
+    """What a verifier expects is a number, not whatever a cast makes of it."""
+    specs, row = [FloatSpec("y", dtype, (1,))], [value_bytes(np.array([made], dtype))]
+    with pytest.raises(ValueError, match="does not fit"):
+        VALUES.is_output(specs, {"y": np.array([value])}, [row])
+    assert VALUES.is_output(specs, {"y": np.array([made], dtype)}, [row])
+    assert VALUES.is_output(specs, {"y": np.array([np.array(made, dtype)]).astype(dtype)}, [row])
+
+
+def test_expectations_of_another_type() -> None:
+    specs, row = [FloatSpec("y", "float32", (1,))], [value_bytes(np.ones(1, np.float32))]
+    for held in (np.ones(1), np.ones(1, np.int64), np.ones(1, np.float16)):
+        assert VALUES.is_input(specs, {"y": held}, [row])
+    assert not VALUES.is_input(specs, {"y": np.array([np.nan])}, [row])
+    with pytest.raises(ValueError, match="holds float32"):
+        VALUES.is_input(specs, {"y": np.ones(1, np.bool_)}, [row])
+
+
 @pytest.mark.parametrize("bad", [np.full((2, 3), 0.5, np.float32), np.full((2, 3), 2)])
 def test_truth_values_of_a_verifier(bad: Any) -> None:
     outputs = loaded().evaluate(INPUTS)
@@ -133,6 +168,8 @@ def test_the_identity_from_a_number_or_a_model() -> None:
     """A model without a folder: made again from its source and the description in the proof."""
     assert verdict_on(model_id()) == verdict_on("0x" + model_id().hex()) == verdict_on(model())
     with pytest.raises(ClaimMismatch, match="model"):
+        verdict_on(replace(model(), source=source().replace(b"floats", b"others")))
+    with pytest.raises(UnsupportedModel, match="one encoding"):
         verdict_on(replace(model(), source=source() + b"\x52\x00"))
     with pytest.raises(ClaimMismatch, match="model"):
         verdict_on(model().commitment)

@@ -105,6 +105,7 @@ FIELDS = {
     "threads": [{}, 1, {"inside": 1}, {"inside": 0, "between": 1}, {"inside": 1, "between": True}],
     "deterministic": [1, "true", None],
     "machine": [[], "x86_64", [""], [1], {"x86_64": 1}],
+    "config": [None, [], "a", {"a": 1}, {"a": "\n"}, [["a", "b"]]],
     "more": ["field"],
 }
 
@@ -135,6 +136,12 @@ def test_what_is_no_description(data: bytes) -> None:
 def test_threads_are_counted(threads: Any) -> None:
     with pytest.raises(ValueError, match="threads"):
         replace(runtime(), threads=threads)
+
+
+def test_session_options_are_told() -> None:
+    told = "\n".join(runtime().lines())
+    assert "engine's session: session.load_model_format=ONNX, session.model_external_" in told
+    assert "engine's session: no options" in replace(runtime(), config={}).lines()
 
 
 # Specs.

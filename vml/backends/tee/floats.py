@@ -46,6 +46,7 @@ class Runtime:
         threads: inside an operator, and between operators.
         deterministic: deterministic kernels were asked for.
         machine: architecture, instruction sets, and devices, as words.
+        config: session options by name.
 
     Raises:
         ValueError: a field that no description has.
@@ -58,9 +59,11 @@ class Runtime:
     threads: tuple[int, int]
     deterministic: bool
     machine: tuple[str, ...]
+    config: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        options = [text for _, held in self.providers for pair in held.items() for text in pair]
+        held = (self.config, *(options for _, options in self.providers))
+        options = [text for pairs in held for pair in pairs.items() for text in pair]
         named = [self.version, self.build, *self.machine, *(name for name, _ in self.providers)]
         if not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in [*named, *options]):
             raise ValueError("a description is in printable ASCII")
@@ -87,6 +90,7 @@ class Runtime:
                 "threads": {"between": between, "inside": inside},
                 "deterministic": self.deterministic,
                 "machine": list(self.machine),
+                "config": dict(self.config),
             }
         )
 
@@ -115,6 +119,7 @@ class Runtime:
                 threads,
                 item["deterministic"],
                 machine,
+                dict(item["config"]),
             )
             if found.encode() != data:
                 raise ValueError("not in its one encoding")
@@ -125,17 +130,19 @@ class Runtime:
     def lines(self) -> tuple[str, ...]:
         """The description for people."""
         inside, between = self.threads
-        providers = ", ".join(
-            name + (f" ({', '.join(f'{key}={value}' for key, value in sorted(options.items()))})" if options else "")
-            for name, options in self.providers
-        )
+        providers = ", ".join(name + (f" ({_pairs(options)})" if options else "") for name, options in self.providers)
         return (
             f"engine: {RUNTIME} {self.version} (floats), {providers}",
             f"engine's build: {self.build}",
             f"engine's options: optimisation {self.optimization}, {inside} and {between} threads, "
             f"{'deterministic' if self.deterministic else 'any'} kernels",
+            f"engine's session: {_pairs(self.config) or 'no options'}",
             f"engine's machine: {', '.join(self.machine)}",
         )
+
+
+def _pairs(options: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
 
 
 @dataclass(frozen=True)
@@ -227,8 +234,10 @@ def _header(spec: FloatSpec) -> dict[str, Any]:
 def _is(specs: Sequence[FloatSpec], arrays: Mapping[str, Any], rows: Sequence[Sequence[bytes]]) -> bool:
     """Whether a run's values are the verifier's arrays, bit for bit in the specs' types.
 
+    An array of another type is taken where every number of it is one of the spec's type.
+
     Raises:
-        ValueError: another name, shape or kind of number.
+        ValueError: another name, shape or kind of number, or one that the spec's type would round.
     """
     import numpy as np
 
@@ -236,18 +245,22 @@ def _is(specs: Sequence[FloatSpec], arrays: Mapping[str, Any], rows: Sequence[Se
     if set(arrays) != set(names):
         raise ValueError(f"the model has {', '.join(sorted(names))}, given were {', '.join(sorted(map(str, arrays)))}")
     (row,) = rows
-    wanted = []
+    wanted: list[bytes | None] = []
     for spec in specs:
         array, kind = np.asarray(arrays[spec.name]), np.dtype(spec.dtype).kind
         if array.shape != spec.shape:
             raise ValueError(f"{spec.name!r} has shape {array.shape}, the model takes {spec.shape}")
-        if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and kind != "f"):
+        if array.dtype.kind not in ("iuf" if kind == "f" else "biu"):
             raise ValueError(f"{spec.name!r} holds {spec.dtype}, given were {array.dtype}")
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            wanted.append(None)
+            continue
         with np.errstate(over="ignore"):
             cast = array.astype(spec.dtype)
-        if kind != "f" and not np.array_equal(cast, array):
-            raise ValueError(f"{spec.name!r}: a number does not fit {spec.dtype}")
-        wanted.append(None if kind == "f" and np.isnan(cast).any() else value_bytes(cast))
+        # Python compares numbers of any two types exactly.
+        if cast.dtype != array.dtype and (cast.astype(object) != array.astype(object)).any():
+            raise ValueError(f"{spec.name!r}: a number does not fit {spec.dtype}; .astype({spec.dtype!r}) rounds it")
+        wanted.append(value_bytes(cast))
     return wanted == list(row)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from vml.arrays import check_arrays
 from vml.backends.tee.engines import FLOAT, Program
 from vml.backends.tee.floats import FloatSpec, Runtime
+from vml.backends.tee.onnxfile import require_whole
 from vml.errors import BackendUnavailable, ProvingError, UnsupportedModel
 from vml.model.importer import edges_of
 
@@ -25,6 +26,12 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 PROVIDERS: Mapping[str, Mapping[str, str]] = {CPU: {}, CUDA: {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}}
 """Execution providers by name, with the options that they are given."""
+CONFIG: Mapping[str, str] = {
+    "session.load_model_format": "ONNX",
+    "session.model_external_initializers_file_folder_path": "/dev/null/",
+}
+"""Session options by name: no other format is looked for, and what `require_whole` should have missed lies in a folder
+that cannot be, for /dev/null is none."""
 CPU_INFO = Path("/proc/cpuinfo")
 INSTRUCTIONS = ("sse", "avx", "fma", "f16c", "amx", "asimd", "sve", "sme", "bf16", "i8mm", "fphp")
 """How the flags of processors begin that kernels are chosen by."""
@@ -34,13 +41,13 @@ class FloatModel:
     """An ONNX file, hashed, in a session of onnxruntime.
 
     Args:
-        source: the file's bytes: self-contained, static shapes, as `vml.model` imports them.
+        source: the file's bytes: static shapes, as `vml.model` imports them, and what `require_whole` takes.
         provider: a key of `PROVIDERS`. What it lacks, the processor runs.
         threads: inside an operator.
         devices: what else the provider computes on, as words: the GPUs and their driver.
 
     Raises:
-        UnsupportedModel: not such a file; it refers to other files; onnxruntime does not take it.
+        UnsupportedModel: not such a file; onnxruntime does not take it.
         BackendUnavailable: onnxruntime is not installed, or lacks the provider.
         ValueError: no such provider, or number of threads.
     """
@@ -81,13 +88,14 @@ def float_specs(source: bytes) -> tuple[tuple[FloatSpec, ...], tuple[FloatSpec, 
         source: the file's bytes.
 
     Raises:
-        UnsupportedModel: not such a file, or it refers to other files.
+        UnsupportedModel: not such a file, or one that `require_whole` refuses.
         BackendUnavailable: onnx is not installed.
     """
     try:
         given, made = ([FloatSpec(edge.name, edge.dtype, edge.shape) for edge in side] for side in edges_of(source))
     except ValueError as error:
         raise UnsupportedModel(str(error)) from error
+    require_whole(source)
     if not given:
         raise UnsupportedModel("the model has no input, so there is nothing that a claim could be about")
     return tuple(given), tuple(made)
@@ -132,6 +140,8 @@ def _session(source: bytes, provider: str, threads: int, devices: Sequence[str])
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.use_deterministic_compute = True
     options.log_severity_level = 4
+    for name, value in CONFIG.items():
+        options.add_session_config_entry(name, value)
     try:
         session = onnxruntime.InferenceSession(source, options, providers=[(provider, dict(PROVIDERS[provider]))])
     except Exception as error:  # as above
@@ -148,6 +158,7 @@ def _session(source: bytes, provider: str, threads: int, devices: Sequence[str])
         threads=(threads, 1),
         deterministic=True,
         machine=(*machine(), *devices),
+        config=CONFIG,
     )
     return session, runtime
 
