@@ -210,7 +210,7 @@ def endorse(
     made = endorsing.endorse(admission, work.require_signer(keystore))
     write_atomic(output, made.to_bytes())
     value = _endorsement(made, output)
-    Output(as_json, quiet).result(value, lambda console: show.endorsed(console, value, results[0]))
+    Output(as_json, quiet).result(value, lambda console: show.endorsed(console, value, results))
 
 
 def _terms(

@@ -96,12 +96,17 @@ def attested(console: Any, value: dict[str, Any]) -> None:
     _rows(console, value, ("nonce", "block", "key_id", "model", "epoch", "not_after"))
 
 
-def endorsed(console: Any, value: dict[str, Any], result: AttestationResult) -> None:
-    """Say what was signed, and what had been found."""
+def endorsed(console: Any, value: dict[str, Any], results: Sequence[AttestationResult]) -> None:
+    """Say what was signed, and what had been found of the processor and of its GPUs."""
+    from vml.tee.appraise import forecast, soonest
+
+    first = soonest(results)
     headline(console, "endorsed", f"by {value['attestor']} in {value['out']}")
     _warn(console, value)
     _rows(console, value, ("chain_id", "contract", "owner", "rules", "key_id", "model", "epoch", "deadline"))
-    lines(console, result.lines()[2:])
+    lines(console, results[0].lines()[2:])
+    if len(results) > 1:
+        lines(console, [f"with {len(results) - 1} GPUs: {forecast(first, first.at)}"])
 
 
 def admitted(console: Any, value: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ policy and the arguments.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -410,6 +410,11 @@ def forecast(result: AttestationResult | Verified, at: int) -> str:
     if left < 0:
         return f"this key died {_span(-left)} ago: {what}"
     return f"this key dies in {_span(left)}: {what}"
+
+
+def soonest(results: Sequence[AttestationResult]) -> AttestationResult:
+    """Of the results about one key, its processor's and its GPUs', the one that ends first, and the key with it."""
+    return min(results, key=lambda result: (result.not_after is None, result.not_after or 0))
 
 
 def _span(seconds: int) -> str:
