@@ -41,7 +41,7 @@ from vml.errors import ClaimMismatch, MalformedProof, ProofRejected
 from vml.keccak import keccak256
 from vml.tee.anchors import TrustAnchors
 from vml.tee.appraisal import AppraisalPolicy
-from vml.tee.appraise import MAX_SKEW_S, AttestationResult, appraise, forecast
+from vml.tee.appraise import MAX_SKEW_S, AttestationResult, appraise, forecast, soonest
 from vml.tee.binding import require_bound, verify_receipt
 from vml.tee.evidence import Evidence, Kind
 from vml.tee.files import read_json
@@ -154,7 +154,7 @@ def verify(proof: Proof, expected: ClaimExpectation, policy: Policy, environment
         engine=engine.scheme,
         simulated=any(found.simulated for found in (verified, *gpus)),
         remarks=(
-            *_remarks(run, result, nonce),
+            *_remarks(run, result, nonce, soonest((result, *accepted))),
             *described,
             *_revocations(result, *accepted),
             *map(_gpu_remark, accepted),
@@ -255,8 +255,10 @@ def _gpu_remark(result: AttestationResult) -> str:
     return f"gpu: {_nvidia(claims).product}, {result.image}, {serial}, {_hex(result.evidence_id)}"
 
 
-def _remarks(run: SignedRun, result: AttestationResult, nonce: bytes | str | None) -> tuple[str, ...]:
-    """What else the verifier found."""
+def _remarks(
+    run: SignedRun, result: AttestationResult, nonce: bytes | str | None, first: AttestationResult
+) -> tuple[str, ...]:
+    """What else the verifier found; `first` is the result that ends first."""
     certificate, platform = run.certificate, result.claims.platform_id
     words: dict[bytes | str | None, str] = {
         None: "not asked for",
@@ -270,7 +272,7 @@ def _remarks(run: SignedRun, result: AttestationResult, nonce: bytes | str | Non
         f"nonce: {words.get(nonce, 'yours, answered')}",
         f"key: {_hex(certificate.key_id)}, epoch {certificate.epoch}, until unix time {certificate.not_after}",
         f"receipt: number {run.sequence}, issued at unix time {run.issued_at} by the clock inside",
-        forecast(result, result.at),
+        forecast(first, first.at),
     )
 
 
