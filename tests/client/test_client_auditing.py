@@ -313,8 +313,11 @@ def test_a_server_that_drips_or_does_not_end(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("following", [0, -1, True, "1", 1.5, "missing"])
 def test_a_listing_that_goes_round(following: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"claims": []} if following == "missing" else {"claims": [], "next": following}
+    asked = []
+    log = server(monkeypatch, lambda request: asked.append(request) or reply(said))
     with pytest.raises(ServerError):
-        server(monkeypatch, lambda request: reply(said)).asked_under(CASE)
+        log.asked_under(CASE)
+    assert len(asked) == 1
 
 
 def test_a_listing_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from vml.certificates.revocations import MAX_BYTES as MAX_LIST_BYTES
 from vml.certificates.revocations import SignedRevocations
 from vml.certificates.statement import EXACT, Certificate
-from vml.certificates.statement import MAX_BYTES as MAX_CERTIFICATE_BYTES
 from vml.claim import parse_bytes32
 from vml.client.exchange import Request, printable, read_object
 from vml.client.session import Body, httpx
@@ -82,8 +80,8 @@ class ServerLog:
             entry, log_proof = base64.b64decode(found["entry"], validate=True), proof.encode()
             if self._shown is None:
                 files = read_object(self._get("/v1/certificates") or b"{}")
-                certificates = _files(files.get("certificates", []), MAX_CERTIFICATE_BYTES)
-                self._shown = certificates, _files(files.get("revocations", []), MAX_LIST_BYTES)
+                certificates = _files(files.get("certificates", []))
+                self._shown = certificates, _files(files.get("revocations", []))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise self._strange(error) from error
         envelope = self._get(f"/v1/proofs/0x{digest.hex()}", MAX_PROOF_BYTES)
@@ -186,6 +184,5 @@ def _index(value: Any) -> int:
     return value
 
 
-def _files(items: Any, most: int) -> list[bytes]:
-    found = [base64.b64decode(item["file"], validate=True) for item in items]
-    return [data for data in found if len(data) <= most]
+def _files(items: Any) -> list[bytes]:
+    return [base64.b64decode(item["file"], validate=True) for item in items]
