@@ -273,13 +273,17 @@ def flag(*value: bool) -> Any:
     return helper.make_tensor("training", TensorProto.BOOL, [], list(value))
 
 
-def normalised(**more: Any) -> Any:
+def normalised(statistics: int = 0, opset: int = 17, **more: Any) -> Any:
     weights = [numpy_helper.from_array(np.ones(4, np.float32), name) for name in "sbmv"]
-    outputs = ["y", "mean", "var"] if more else ["y"]
-    proto = proto_of([helper.make_node("BatchNormalization", ["x", *"sbmv"], outputs, **more)], weights)
+    outputs = ["y", *("mean", "var", "saved", "other")[:statistics]]
+    proto = proto_of([helper.make_node("BatchNormalization", ["x", *"sbmv"], outputs, **more)], weights, opset)
     for side in (proto.graph.input, proto.graph.output):
         side[0].type.tensor_type.shape.dim.insert(0, onnx.TensorShapeProto.Dimension(dim_value=1))
     return proto
+
+
+def spelled(**fields: Any) -> Any:
+    return TensorProto(**{"name": "training", "data_type": TensorProto.BOOL, **fields})
 
 
 def asked_by_an_input() -> Any:
@@ -305,7 +309,13 @@ def asked_by_an_input() -> Any:
         (lambda: dropout(flag(True)), "Dropout is told to train"),
         (asked_by_an_input, "Dropout is told to train"),
         (lambda: dropout(flag(False), flag(True)), "Dropout is told to train"),
+        (lambda: dropout(spelled(raw_data=b"\1", int32_data=[0])), "Dropout is told to train"),
+        (lambda: dropout(spelled(raw_data=b"\0", int32_data=[1])), "Dropout is told to train"),
+        (lambda: dropout(spelled(raw_data=b"\0", dims=[1])), "Dropout is told to train"),
+        (lambda: dropout(spelled(string_data=[b""], data_type=TensorProto.STRING)), "Dropout is told to train"),
         (lambda: normalised(training_mode=1), "BatchNormalization is told to train"),
+        (lambda: normalised(2, training_mode=1), "BatchNormalization is told to train"),
+        (lambda: normalised(4, 9), "BatchNormalization is told to train"),
     ],
 )
 def test_what_may_be_another_number_each_time(make: Callable[[], Any], words: str) -> None:
@@ -313,7 +323,16 @@ def test_what_may_be_another_number_each_time(make: Callable[[], Any], words: st
         FloatModel(data(make()))
 
 
-@pytest.mark.parametrize("make", [dropout, lambda: dropout(flag(False)), normalised, lambda: times(3)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        dropout,
+        lambda: dropout(flag(False)),
+        lambda: dropout(spelled(raw_data=b"\0")),
+        normalised,
+        lambda: times(3),
+    ],
+)
 def test_what_runs(make: Callable[[], Any]) -> None:
     model = FloatModel(data(make()))
     (spec,) = model.program.inputs

@@ -87,6 +87,8 @@ def _require_a_function(node: onnx.NodeProto, proto: onnx.ModelProto) -> None:
         named = f"{node.domain}:{node.op_type}" if node.domain else node.op_type
         raise UnsupportedModel(f"a float run takes no operator {named}: it may give something else each time")
     trains = any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
+    if node.op_type == "BatchNormalization" and any(node.output[1:]):
+        trains = True  # before version 14 by asking for the statistics
     if node.op_type == "Dropout" and any(node.input[TRAINING_INPUT:]):
         trains = not _is_false(node.input[TRAINING_INPUT], proto)
     if trains:
@@ -95,7 +97,7 @@ def _require_a_function(node: onnx.NodeProto, proto: onnx.ModelProto) -> None:
 
 def _is_false(name: str, proto: onnx.ModelProto) -> bool:
     """Whether a tensor is one that the file holds, and false."""
-    from onnx import numpy_helper
-
     held = [tensor for tensor in proto.graph.initializer if tensor.name == name]
-    return len(held) == 1 and held[0].dims == [] and not numpy_helper.to_array(held[0]).any()
+    if len(held) != 1 or held[0].data_type != compile_extra("onnx").TensorProto.BOOL or held[0].dims:
+        return False
+    return (held[0].raw_data, list(held[0].int32_data)) in ((b"\0", []), (b"", [0]))
