@@ -45,7 +45,13 @@ SERIAL = b"\x01" * 32
 
 
 def entry(claim: Claim = CLAIM, at: int = NOW, **changes: Any) -> bytes:
-    said = {"claim": claim.to_json(), "created_at": at, "model_name": "m", "receipt": None, "semantics": "vml-int/1"}
+    said: dict[str, Any] = {
+        "claim": claim.to_json(),
+        "created_at": at,
+        "model_name": "m",
+        "receipt": None,
+        "semantics": "vml-int/1",
+    }
     return canonical.encode({**said, **changes})
 
 
@@ -313,10 +319,14 @@ def test_a_server_that_drips_or_does_not_end(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("following", [0, -1, True, "1", 1.5, "missing"])
 def test_a_listing_that_goes_round(following: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"claims": []} if following == "missing" else {"claims": [], "next": following}
-    asked = []
-    log = server(monkeypatch, lambda request: asked.append(request) or reply(said))
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return reply(said)
+
     with pytest.raises(ServerError):
-        log.asked_under(CASE)
+        server(monkeypatch, answer).asked_under(CASE)
     assert len(asked) == 1
 
 
