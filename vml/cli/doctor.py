@@ -26,6 +26,10 @@ EXTRAS = {
     "chain": ("pyrevm", "eth-abi", "eth-account", "web3"),
     "tee": ("cbor2", "cryptography", "lxml", "signxml"),
     "sim": ("cbor2", "cryptography"),
+    "certificates": ("cryptography",),
+    "client": ("httpx", "cryptography"),
+    "serve": ("fastapi", "uvicorn", "sqlalchemy", "pg8000", "prometheus-client", "pyjwt"),
+    "ray": ("ray",),
 }
 LITTLE_SPACE = 5 << 30
 
