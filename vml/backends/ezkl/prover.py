@@ -138,7 +138,7 @@ def prove(
 def _setup_file(circuit: Circuit) -> str:
     """The structured reference string the keys were made under; the test one is made again when it is gone.
 
-    Keys may have come from another machine: there the file lay elsewhere, here it is an imported one with the same hash.
+    Keys may have come from another machine: there the file lay elsewhere, here it is an imported one of the same hash.
 
     Raises:
         ProvingError: a ceremony's file is gone.
