@@ -95,6 +95,7 @@ QUICK_TESTS = {
     "vml/certificates/verify.py": ("tests/certificates/test_certificate_verify.py",),
     "vml/chain/tee_evidence.py": ("tests/chain/test_tee_endorsement.py",),
     "vml/claim.py": ("tests/test_claim.py",),
+    "vml/client/auditing.py": ("tests/client/test_client_auditing.py",),
     "vml/merkle.py": ("tests/test_merkle.py",),
     "vml/policy.py": ("tests/test_policy.py",),
     "vml/proof.py": ("tests/test_proof.py", "tests/tampering/test_envelope_kinds.py"),

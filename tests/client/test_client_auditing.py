@@ -161,6 +161,12 @@ def test_a_receipt_of_another_time(apart: int) -> None:
     assert caught.value.reason == "time"
 
 
+def test_an_entry_without_a_receipt_where_one_is_expected() -> None:
+    assert decided(Log(entry()).shown(0))["receipt"] is None
+    with pytest.raises(ClaimMismatch, match="receipt"):
+        decided(Log(entry()).shown(0), server_key=bytes(32))
+
+
 def test_times_that_contradict_what_the_auditor_knows() -> None:
     with pytest.raises(LogRejected, match="still to come"):
         decided(Log(entry(at=NOW + SKEW_S + 1)).shown(0))
