@@ -291,6 +291,39 @@ def test_answers_and_jobs_check_themselves() -> None:
             NewJob(**{"backend": BACKEND, **bad_job})
 
 
+def test_a_job_is_of_who_asked_and_each_has_so_many(url: str, clock: Clock) -> None:
+    store = Store.open(url, clock=clock, max_jobs=9, max_each=2)
+
+    def asked_by(client: str, number: int) -> NewAnswer:
+        return answer(number, NewJob(BACKEND, client=client), client=client)
+
+    def client_of(number: int) -> str | None:
+        (job,) = store.jobs(limit=1, claim=claim_of(number).digest())
+        return job.client
+
+    # The last two of one transaction ask for the same.
+    store.record([asked_by("a", 1), asked_by("a", 2), asked_by("b", 3), asked_by("c", 3)])
+    assert [client_of(number) for number in (1, 2, 3)] == ["a", "a", None]
+    (refused,) = store.record_each([asked_by("a", 4)])
+    assert isinstance(refused, Overloaded)
+    assert "2 proofs of this client" in str(refused)
+    store.record([asked_by("b", 4), asked_by("b", 1)])
+    assert [client_of(number) for number in (4, 1)] == ["b", None]
+    (job,) = store.jobs(limit=1, claim=claim_of(2).digest())
+    store.cancel(job.id)
+    assert store.ask(claim_of(2).digest(), NewJob(BACKEND, client="c")).client == "c"
+    store.close()
+
+
+def test_a_key_and_epoch_are_counted_in_one_folder(store: Store) -> None:
+    one, two = "1" * 32, "2" * 32
+    for folder, epoch in ((one, 1), (one, 1), (one, 5), (two, 2)):
+        store.sign_with(b"k" * 32, epoch, folder)
+    store.sign_with(b"l" * 32, 1, two)
+    with pytest.raises(ValueError, match="--epoch 6"):
+        store.sign_with(b"k" * 32, 1, two)
+
+
 def test_the_database_is_its_owners_and_of_one_version(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'vml.db'}"
     store = Store.open(url)
