@@ -55,6 +55,7 @@ def read_context(text: str | None) -> tuple[bytes, Context | None]:
         ValueError: neither such digits nor such a file.
         OSError: the file cannot be read.
     """
+    from vml.canonical import require_shallow
     from vml.claim import ZERO_CONTEXT, Context, parse_bytes32
     from vml.errors import MalformedProof
 
@@ -65,6 +66,7 @@ def read_context(text: str | None) -> tuple[bytes, Context | None]:
     with Path(text).open("rb") as file:
         data = file.read(MAX_CONTEXT_BYTES + 1)
     try:
+        require_shallow(data)
         value = json.loads(data)
         # What `vml context --json` prints is accepted as it is.
         context = Context.from_json(value["preimage"] if isinstance(value, dict) and "preimage" in value else value)

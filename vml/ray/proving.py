@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vml import files
+from vml import canonical, files
 from vml.backends import get_backend
 from vml.backends.types import Keys, Progress, Visibility
 from vml.errors import ProvingError
@@ -189,13 +189,13 @@ def _checked(
 
 def salt_of(opening: bytes) -> bytes | None:
     """The salt in an opening that a node sent. Raises ProvingError."""
-    import json
-
+    from vml.api.keys import MAX_RECORD_BYTES
     from vml.claim import parse_bytes32
 
     if not opening:
         return None
     try:
-        return parse_bytes32(json.loads(opening)["salt"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        value = canonical.decode(opening, max_bytes=MAX_RECORD_BYTES)
+        return parse_bytes32(value["salt"])
+    except (ValueError, TypeError, KeyError) as error:
         raise ProvingError("what a node sent opens nothing") from error

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from vml import files
+from vml.canonical import require_shallow
 from vml.errors import BackendUnavailable
 from vml.serve.limits import Rejected
 from vml.serve.settings import Access, Oidc
@@ -100,6 +101,7 @@ def read_keys(path: str | os.PathLike[str]) -> dict[str, Principal]:
     place = Path(path)
     data = files.read_inside(place.parent, place.name, max_bytes=MAX_FILE_BYTES)
     try:
+        require_shallow(data)
         value = json.loads(data)
         if not isinstance(value, dict) or value.keys() != {"keys"} or not isinstance(value["keys"], list):
             raise ValueError('{"keys": […]} is expected')
