@@ -118,6 +118,7 @@ def test_a_step_must_have_a_check() -> None:
         mutants_of("file.py", textwrap.dedent(source), [("gone", "")])
 
 
+@pytest.mark.slow
 def test_a_mutant_that_never_ends_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file.py").write_text("", encoding="utf-8")
     (tmp_path / "test_it.py").write_text("def test_it():\n    import file\n", encoding="utf-8")

@@ -205,6 +205,7 @@ def check(folder: Path, data: Path, clients: Clients, proofs: dict[str, bytes]) 
             assert "0x" + verdict.claims[0].digest().hex() == digest
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_once(tiny: Any, data: Path) -> None:
     run(tiny.folder, data, 30, kills=1)
 
