@@ -341,6 +341,9 @@ def test_a_claim_of_a_header_is_checked(server: StandIn, model: Model) -> None:
     for wrong in (near, {"z": near["y"]}, {"y": near["y"][0]}, {"y": near["y"] * np.nan}):
         with pytest.raises(ClaimMismatch, match="output"):
             check(server, model, outputs=wrong, max_difference=0.0009)
+    # The right numbers in another shape are another output, however far off an answer may be.
+    with pytest.raises(ClaimMismatch, match="shape"):
+        check(server, model, outputs={"y": np.asarray(answer.outputs["y"])[0]}, max_difference=1e9)
 
 
 def test_a_claim_that_nothing_shows_is_refused(server: StandIn, model: Model) -> None:
