@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 # The longest matching name counts.
 TIERS = (
     ("vml.errors", "vml.threads"),
-    ("vml.keccak", "vml.canonical", "vml.files", "vml.cache", "vml.arrays", "vml.policyfile"),
+    ("vml.keccak", "vml.canonical", "vml.strictjson", "vml.files", "vml.cache", "vml.arrays", "vml.policyfile"),
     ("vml.claim", "vml.merkle", "vml.kernels_keccak", "vml.field", "vml.transcript"),
     ("vml.proof", "vml.identities", "vml.values", "vml.backends.types", "vml.model.codec", "vml.model.tensor"),
     ("vml.model.relation",),

@@ -6,7 +6,6 @@ the decimal numbers of .json are rounded to it. Nothing in a file is ever execut
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import struct
@@ -14,11 +13,11 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from vml.canonical import require_shallow
+from vml import strictjson
 
 MAX_JSON_BYTES = 256 << 20
 MAX_LEVELS = 256
@@ -122,8 +121,7 @@ def _from_json(path: Path, specs: Sequence[ArraySpec] | None) -> Arrays:
     if len(data) > MAX_JSON_BYTES:
         raise ValueError(f"{path}: larger than {MAX_JSON_BYTES} bytes; use .npz")
     try:
-        require_shallow(data, MAX_LEVELS)
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = strictjson.loads(data, levels=MAX_LEVELS)
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
     if not isinstance(value, dict) or not value:
@@ -204,14 +202,3 @@ def _read_npy(file: BinaryIO, where: str, size: int) -> np.ndarray[Any, Any]:
         raise ValueError(f"{where}: {len(data)} bytes of values where the header says {count * dtype.itemsize}")
     array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
     return np.ascontiguousarray(array, dtype=dtype.newbyteorder("=")).reshape(shape)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("duplicate name")
-    return result
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a finite number")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,7 +54,7 @@ def read_context(text: str | None) -> tuple[bytes, Context | None]:
         ValueError: neither such digits nor such a file.
         OSError: the file cannot be read.
     """
-    from vml.canonical import require_shallow
+    from vml import strictjson
     from vml.claim import ZERO_CONTEXT, Context, parse_bytes32
     from vml.errors import MalformedProof
 
@@ -66,11 +65,10 @@ def read_context(text: str | None) -> tuple[bytes, Context | None]:
     with Path(text).open("rb") as file:
         data = file.read(MAX_CONTEXT_BYTES + 1)
     try:
-        require_shallow(data)
-        value = json.loads(data)
+        value = strictjson.loads(data)
         # What `vml context --json` prints is accepted as it is.
         context = Context.from_json(value["preimage"] if isinstance(value, dict) and "preimage" in value else value)
-    except (MalformedProof, RecursionError, ValueError) as error:
+    except (MalformedProof, ValueError) as error:
         raise ValueError(f"{text} is not a context: {error}") from error
     return context.commitment(), context
 

@@ -11,7 +11,6 @@ the last tensor.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from vml.canonical import require_shallow
+from vml import strictjson
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 DATATYPES: Mapping[str, str] = {
@@ -101,10 +100,8 @@ def split_body(body: bytes, header_length: str | None) -> tuple[dict[str, Any], 
         end = int(header_length)
     text = body[:end]
     try:
-        require_shallow(text)
-        # Decoded here: the parser would guess UTF-16 from the first bytes, and read another text than was looked at.
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        value = strictjson.loads(text)
+    except ValueError as error:
         raise BadTensor(f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise BadTensor("the body is not a JSON object")
@@ -231,14 +228,3 @@ def _flat(data: Any, shape: Sequence[int]) -> list[Any] | None:
             return None
         level = list(chain.from_iterable(level))
     return level
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name comes twice in one object")
-    return found
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON number")

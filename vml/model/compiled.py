@@ -22,12 +22,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vml import strictjson
 from vml.arrays import load_arrays
-from vml.canonical import require_shallow
 from vml.errors import UnsupportedModel
 from vml.files import folder_atomic, open_inside, read_inside
 from vml.model.certificate import Certificate
@@ -287,8 +287,7 @@ def _node_to_json(node: Node, name: str) -> dict[str, Any]:
 def _graph_from_json(data: bytes, tensors: Mapping[str, Array] | None) -> Graph:
     """Rebuild a graph; without tensors it serves for its commitment only. Raises ValueError for anything odd."""
     try:
-        require_shallow(data)
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_refuse)
+        value = strictjson.loads(data, whole=True)
         if set(value) != GRAPH_FIELDS:
             raise ValueError(f"{GRAPH} has fields {sorted(set(value) ^ GRAPH_FIELDS)} too many or too few")
         if (value["format"], value["semantics"]) != (FORMAT, SEMANTICS):
@@ -317,18 +316,6 @@ def _constants(nodes: tuple[Node, ...], tensors: Mapping[str, Array]) -> dict[in
     if set(wanted) != set(tensors):
         raise ValueError(f"{TENSORS} does not hold exactly the graph's {len(wanted)} constants")
     return {wanted[name]: values for name, values in tensors.items()}
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose every key appears once: two readers of ``graph.json`` must not see two graphs."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key appears twice in one object")
-    return result
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text[:20]} is not a whole number")
 
 
 def _node_from_json(value: Any) -> Node:

@@ -26,8 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vml import files
-from vml.canonical import require_shallow
+from vml import files, strictjson
 from vml.errors import BackendUnavailable
 from vml.serve.limits import Rejected
 from vml.serve.settings import Access, Oidc
@@ -101,12 +100,11 @@ def read_keys(path: str | os.PathLike[str]) -> dict[str, Principal]:
     place = Path(path)
     data = files.read_inside(place.parent, place.name, max_bytes=MAX_FILE_BYTES)
     try:
-        require_shallow(data)
-        value = json.loads(data)
+        value = strictjson.loads(data)
         if not isinstance(value, dict) or value.keys() != {"keys"} or not isinstance(value["keys"], list):
             raise ValueError('{"keys": […]} is expected')
         entries = [_read_entry(entry) for entry in value["keys"]]
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
     names, digests = {principal.name for _, principal in entries}, {digest for digest, _ in entries}
     if not entries or len(names) != len(entries) or len(digests) != len(entries):

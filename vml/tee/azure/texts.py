@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from typing import Any
 
-from vml.canonical import require_shallow
+from vml import strictjson
 from vml.tee.reasons import malformed
 from vml.tee.x509 import pem_blocks
 
@@ -17,16 +16,9 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*", re.ASCII)
 def read_object(data: bytes, what: str) -> dict[str, Any]:
     """A JSON object in UTF-8 without names that stand twice."""
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a name that stands twice")
-        return found
-
     try:
-        require_shallow(data)
-        found = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
+        found = strictjson.loads(data)
+    except ValueError as error:
         raise malformed(what, str(error)) from error
     if not isinstance(found, dict):
         raise malformed(what, "not a JSON object")

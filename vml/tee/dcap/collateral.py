@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from vml.canonical import require_shallow
+from vml import strictjson
 from vml.tee.evidence import DcapCollateral
 from vml.tee.reasons import malformed
 from vml.tee.verified import TcbStatus
@@ -104,18 +104,11 @@ class _Unreadable(ValueError):
 def _object(data: bytes, what: str) -> Item:
     """A JSON object without repeated names."""
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise _Unreadable("a name that stands twice")
-        return found
-
     if len(data) > MAX_JSON:
         raise malformed(what, f"{len(data)} bytes, at most {MAX_JSON}")
     try:
-        require_shallow(data)
-        found = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
+        found = strictjson.loads(data)
+    except ValueError as error:
         raise malformed(what, str(error)) from error
     if not isinstance(found, dict):
         raise malformed(what, "not a JSON object")

@@ -18,12 +18,11 @@ Source: TCG, "PC Client Platform Firmware Profile", section 10; UEFI, "Confident
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from typing import Any
 
-from vml import canonical
+from vml import canonical, strictjson
 from vml.tee.reasons import Reason, malformed, rejected
 from vml.tee.verified import LogEvent
 
@@ -82,19 +81,11 @@ def dstack_digest(event_type: int, name: str, payload: bytes, version: int = 1) 
 
 def _read_json(data: bytes) -> tuple[LogEvent, ...]:
     try:
-        canonical.require_shallow(data)
-        items = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        items = strictjson.loads(data)
+    except ValueError as error:
         raise malformed("event log", str(error)) from error
     # What begins with [ is a list.
     return tuple(_json_event(item) for item in items)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name that stands twice")
-    return found
 
 
 def _json_event(item: Any) -> LogEvent:
