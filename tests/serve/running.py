@@ -25,6 +25,11 @@ X = np.array([[0.5, -0.25, 1.0, 0.125]], dtype=np.float32)
 INPUT = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": X.ravel().tolist()}
 
 
+def bearer(key: str) -> dict[str, str]:
+    """The header that shows a key or a token."""
+    return {"Authorization": f"Bearer {key}"}
+
+
 @dataclass
 class Running:
     """A server, and a client of it."""
