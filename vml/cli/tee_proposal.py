@@ -182,60 +182,31 @@ def decide(
     _move(id, deployment, rpc, keystore, Output(as_json, quiet), lambda player, *on: player.decide(*on, read))
 
 
-@app.command()
-def challenge(
-    id: Id,
-    deployment: Deployment,
-    rpc: Rpc,
-    keystore: Keystore = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Disagree with a proposal within its window, with the challenger's bond."""
-    _move(id, deployment, rpc, keystore, Output(as_json, quiet), lambda player, *on: player.challenge(*on))
+MOVES = {
+    "challenge": "Disagree with a proposal within its window, with the challenger's bond.",
+    "prove": "Have a challenged quote checked by the rules' attestation contract. Anybody.",
+    "expire": "End a challenged proposal on which nobody decided in time. Anybody.",
+    "activate": "Let the key of an accepted proposal in, or of one that nobody challenged within its window. Anybody.",
+}
+"""Moves that need to be told the proposal only: command, and method of `TeeProposer`, to help line."""
 
 
-@app.command()
-def prove(
-    id: Id,
-    deployment: Deployment,
-    rpc: Rpc,
-    keystore: Keystore = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Have a challenged quote checked by the rules' attestation contract. Anybody."""
-    _move(id, deployment, rpc, keystore, Output(as_json, quiet), lambda player, *on: player.prove(*on))
+def _add_move(name: str, line: str) -> None:
+    @app.command(name, help=line)
+    def move(
+        id: Id,
+        deployment: Deployment,
+        rpc: Rpc,
+        keystore: Keystore = None,
+        as_json: Json = False,
+        quiet: Quiet = False,
+        debug: Debug = False,
+    ) -> None:
+        _move(id, deployment, rpc, keystore, Output(as_json, quiet), lambda player, *on: getattr(player, name)(*on))
 
 
-@app.command()
-def expire(
-    id: Id,
-    deployment: Deployment,
-    rpc: Rpc,
-    keystore: Keystore = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """End a challenged proposal on which nobody decided in time. Anybody."""
-    _move(id, deployment, rpc, keystore, Output(as_json, quiet), lambda player, *on: player.expire(*on))
-
-
-@app.command()
-def activate(
-    id: Id,
-    deployment: Deployment,
-    rpc: Rpc,
-    keystore: Keystore = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Let the key of an accepted proposal in, or of one that nobody challenged within its window. Anybody."""
-    _move(id, deployment, rpc, keystore, Output(as_json, quiet), lambda player, *on: player.activate(*on))
+for _name, _line in MOVES.items():
+    _add_move(_name, _line)
 
 
 @app.command()
